@@ -1,0 +1,110 @@
+package broker
+
+import (
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
+
+// acknowledge takes PUBACK, PUBREC and PUBCOMP of a consumer and PUBREL of a
+// publisher.
+func (c *Core) acknowledge(l *Link, a *packet.Ack) {
+	s := l.session
+	if a.Kind == packet.PUBREL {
+		c.publisherReleased(l, s, a)
+		return
+	}
+	n, qos, st, ok := s.queue.Number(a.ID)
+	if ok && st == session.Done {
+		ok = false
+	}
+	switch a.Kind {
+	case packet.PUBACK:
+		switch {
+		case !ok || qos != 1:
+			// Not ours, or answered already. The standard has no answer to it.
+		case a.Code.IsError():
+			c.dropOne(s, n, DropRejected) // acknowledged all the same [MQTT-4.4.0-2]
+		default:
+			c.finish(s, n, uint64(s.sizes[n]), 1)
+		}
+	case packet.PUBREC:
+		switch {
+		case !ok || qos != 2:
+			if !a.Code.IsError() {
+				c.ack(l, packet.PUBREL, a.ID, packet.PacketIDNotFound, 0)
+			}
+		case a.Code.IsError() && st == session.Waiting:
+			c.dropOne(s, n, DropRejected)
+		default:
+			after := Position(0)
+			if s.queue.Receive(n) {
+				c.dirty(s)
+				if s.durable() {
+					after, _ = c.append(&record.Received{SID: s.sid, Number: n})
+				}
+			} else if s.durable() {
+				after = c.last // recorded before, perhaps in this batch
+			}
+			c.ack(l, packet.PUBREL, a.ID, packet.Success, after)
+		}
+	case packet.PUBCOMP:
+		if ok && qos == 2 && st == session.Received {
+			c.finish(s, n, uint64(s.sizes[n]), 2)
+		}
+	}
+}
+
+// publisherReleased takes PUBREL: the identifier is free again, and PUBCOMP says
+// so when that is durable [MQTT-4.3.3-11].
+func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
+	code := packet.Success
+	if s.inbound.has(a.ID) {
+		if s.durable() {
+			l.after = max(l.after, c.commit(&record.Released{SID: s.sid, PacketID: a.ID}))
+		} else {
+			delete(s.inbound, a.ID)
+		}
+	} else if code = packet.PacketIDNotFound; s.durable() {
+		l.after = max(l.after, c.last) // it may have been released in this same batch
+	}
+	c.ack(l, packet.PUBCOMP, a.ID, code, l.after)
+}
+
+// finish marks delivery n as delivered at once, and collects it for the record:
+// a thousand acknowledgements in order are one record of a few bytes.
+func (c *Core) finish(s *Session, n, size uint64, qos byte) {
+	if s.sizes != nil {
+		delete(s.sizes, n)
+	}
+	c.finishOrigin(s, n)
+	c.dirty(s)
+	k := s.queue.Finish(n, n+1, size, c.release(s))
+	c.delivered(s, uint64(k))
+	c.touch(s)
+	if !s.durable() {
+		return
+	}
+	if s.ackTo != n || s.ackTo == s.ackFrom {
+		c.recordAcks(s)
+		s.ackFrom, s.ackTo, s.ackSize = n, n, 0
+	}
+	s.ackTo++
+	s.ackSize += size
+}
+
+// recordAcks appends the record of what finish collected. It has to come before
+// any other record that a change of the order would alter.
+func (c *Core) recordAcks(s *Session) {
+	if s.ackTo > s.ackFrom {
+		c.append(&record.Acked{SID: s.sid, From: s.ackFrom, To: s.ackTo, Size: s.ackSize})
+		s.ackFrom, s.ackTo = 0, 0
+	}
+	if s.limited && s.limits != nil {
+		l := s.limits
+		if (l.Messages == 0 || int64(s.queue.Len()) < l.Messages-l.Messages/10) &&
+			(l.Bytes == 0 || int64(s.queue.Bytes()) < l.Bytes-l.Bytes/10) {
+			s.limited = false
+		}
+	}
+}

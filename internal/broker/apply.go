@@ -1,0 +1,174 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
+
+// Apply brings the state up to date with a record that was read back. Records
+// come in order, after Load and before Start. It is an error when the record is
+// of a kind or form that this version does not know.
+func (c *Core) Apply(pos Position, ext Extent, frame []byte) error {
+	c.extents.saw(ext)
+	c.last = pos
+	if record.KindOf(frame) == record.KindMessage {
+		m, err := record.ParseMessage(frame)
+		if err != nil {
+			return err
+		}
+		rt := c.route(m.Topic)
+		if m.Publisher != 0 && rt.noLocal {
+			rt = c.routeWithout(m.Topic, c.bySID[m.Publisher])
+		}
+		c.applyMessage(rt, &fanout{msg: &m, size: uint32(len(frame)), pos: pos, ext: ext})
+		return nil
+	}
+	r := record.New(record.KindOf(frame))
+	if r == nil {
+		return fmt.Errorf("%w: %v at position %d; was it written by a newer version?", record.ErrMalformed, record.KindOf(frame), pos)
+	}
+	if err := record.Parse(frame, r); err != nil {
+		return err
+	}
+	if a, ok := r.(*record.Acked); ok {
+		if s := c.bySID[a.SID]; s != nil {
+			c.dirty(s)
+			c.delivered(s, uint64(s.queue.Finish(a.From, a.To, a.Size, c.letGo)))
+		}
+		return nil
+	}
+	c.apply(r)
+	return nil
+}
+
+// apply changes durable state by a record. A record that names what is not there
+// (a part of the journal was damaged) changes nothing.
+func (c *Core) apply(r record.Record) {
+	switch r := r.(type) {
+	case *record.SessionOpened:
+		c.applyOpened(r)
+	case *record.Will:
+		c.applyWill(r)
+	case *record.WillDue:
+		c.applyWillDue(r)
+	case *record.WillGone:
+		c.applyWillGone(r.ClientID)
+	case *record.RetainedGone:
+		c.unretain(r.Topic)
+	case *record.SessionClosed:
+		if s := c.bySID[r.SID]; s != nil {
+			c.dirty(s)
+			s.closedAt, s.expiry, s.open = Time(r.At), r.Expiry, false
+			s.queue.SetTop(r.Sent)
+		}
+	case *record.SessionEnded:
+		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+			c.applyEnded(s, DropReason(r.Reason))
+		}
+	case *record.Subscribed:
+		if s := c.bySID[r.SID]; s != nil {
+			c.applySubscribed(r, s)
+		}
+	case *record.Unsubscribed:
+		if s := c.bySID[r.SID]; s != nil {
+			if _, at := s.sub(r.Filter); at >= 0 {
+				c.dropSub(s, at)
+			}
+		}
+	case *record.Received:
+		if s := c.bySID[r.SID]; s != nil {
+			c.dirty(s)
+			s.queue.Receive(r.Number)
+		}
+	case *record.Sending:
+		if s := c.bySID[r.SID]; s != nil {
+			c.dirty(s)
+			s.queue.SetHigh(r.High)
+			if c.recovering {
+				s.queue.SetTop(r.High)
+			}
+		}
+	case *record.Dropped:
+		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+			c.applyDropped(s, r.From, r.To, r.Size, DropReason(r.Reason))
+		}
+	case *record.Refused:
+		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+			c.dirty(s)
+			c.accepted(s, r.N)
+			c.dropped(s, DropReason(r.Reason), r.N)
+		}
+	case *record.Released:
+		if s := c.bySID[r.SID]; s != nil {
+			c.dirty(s)
+			delete(s.inbound, r.PacketID)
+		}
+	case *record.Queued:
+		c.applyQueued(r)
+	}
+}
+
+func (c *Core) applyOpened(r *record.SessionOpened) {
+	s := c.bySID[r.SID]
+	if s == nil {
+		s = &Session{sid: r.SID, clientID: r.ClientID}
+		c.sessions[s.clientID] = s
+		c.bySID[s.sid] = s
+		c.nextSID = max(c.nextSID, r.SID+1)
+		c.setLimits(s)
+	}
+	c.dirty(s)
+	s.version, s.expiry, s.open = packet.Version(r.Version), r.Expiry, true
+	s.queue.SetSized(r.Sized)
+}
+
+func (c *Core) setLimits(s *Session) {
+	if c.cfg.Limits.any() {
+		s.limits = &c.cfg.Limits
+	}
+}
+
+func (c *Core) applyQueued(r *record.Queued) {
+	to, from := c.bySID[r.SID], c.bySID[r.From]
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		if from != nil {
+			c.dirty(from)
+			c.moved(from, uint64(from.queue.Finish(e.Number, e.Number+1, uint64(e.Size), c.letGo)))
+		}
+		if to == nil {
+			continue
+		}
+		attr := session.Attr{QoS: e.QoS, Retain: e.Retain, Group: e.Group}
+		if e.SubID != 0 {
+			attr.SubIDs = []uint32{e.SubID}
+		}
+		c.enqueue(to, &session.Entry{Pos: Position(e.Position), Ext: Extent(e.Extent), Size: e.Size, Attr: attr})
+	}
+}
+
+// Start ends recovery: connections that the journal knows open are over, since
+// now; their wills come due.
+func (c *Core) Start(now Time) {
+	c.now = now
+	c.recovering = false
+	for _, w := range sortedWills(c.wills) {
+		if w.at == 0 {
+			c.commit(&record.WillDue{ClientID: w.ClientID, At: uint64(c.now) + uint64(w.Delay)*1000})
+		}
+	}
+	for _, s := range c.sortedSessions() {
+		if s.open {
+			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.High()})
+		}
+		c.armExpiry(s)
+	}
+	for _, g := range sortedGroups(c.groups) {
+		c.groupLeft(g)
+	}
+	clear(c.touched)
+	c.touched = c.touched[:0]
+}

@@ -1,0 +1,482 @@
+package broker
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+)
+
+// Saver takes what a checkpoint changes in the store.
+type Saver interface {
+	Put(table Table, key, value []byte)
+	Delete(table Table, key []byte)
+}
+
+// Table is a kind of entry in the checkpoint store.
+type Table byte
+
+// The tables. Their letters are part of the format.
+const (
+	TableCore         Table = 'a' // "core": counters, extents
+	TableChunk        Table = 'c' // sid u64 | first number u64: entries of a queue
+	TableRetained     Table = 'r' // topic
+	TableSession      Table = 's' // sid u64
+	TableSubscription Table = 'u' // sid u64 | filter
+	TableWill         Table = 'w' // client identifier
+)
+
+// mark tells in which generation an object was changed, 0: the store has it.
+type mark struct{ gen uint64 }
+
+// checkpoint is the state of saving. A checkpoint holds the state at the moment
+// it began. Begin closes a generation: everything changed in it is in saving.
+// What is changed while saving goes on and is not saved yet is saved just before
+// the change, so nothing has to stop and nothing is copied.
+type checkpoint struct {
+	gen    uint64 // of changes now
+	dirty  []object
+	saving []object
+	active bool
+	out    Saver
+	buf    []byte
+	put    map[string]bool // retained topics and wills put in this checkpoint: an older, gone one of the name deletes nothing
+	offl   []*Session      // sessions with chunks to drop from memory once it is done
+}
+
+type object interface {
+	marked() *mark
+	save(c *Core, out Saver)
+}
+
+func (s *Session) marked() *mark  { return &s.mark }
+func (r *retained) marked() *mark { return &r.mark }
+func (w *will) marked() *mark     { return &w.mark }
+
+// dirty says that s is about to change. Sessions without durable state are
+// never saved.
+func (c *Core) dirty(s *Session) {
+	if s.mark.gen != c.save.gen+1 && s.durable() {
+		c.save.change(c, s)
+	}
+}
+
+func (c *Core) dirtyRetained(r *retained) {
+	if r.mark.gen != c.save.gen+1 {
+		c.save.change(c, r)
+	}
+}
+
+func (c *Core) dirtyWill(w *will) {
+	if w.mark.gen != c.save.gen+1 {
+		c.save.change(c, w)
+	}
+}
+
+func (k *checkpoint) change(c *Core, o object) {
+	m := o.marked()
+	if k.active && m.gen == k.gen {
+		o.save(c, k.out)
+	}
+	m.gen = k.gen + 1
+	k.dirty = append(k.dirty, o)
+}
+
+// Dirty tells whether a checkpoint would have anything to save.
+func (c *Core) Dirty() bool { return len(c.save.dirty) > 0 }
+
+// BeginCheckpoint begins to save the state as it is now to out. It must come
+// between Flush and the next Handle; what is saved is the state at Journal.End.
+func (c *Core) BeginCheckpoint(out Saver) {
+	k := &c.save
+	k.gen++
+	k.saving, k.dirty = k.dirty, nil
+	k.active, k.out, k.put = true, out, map[string]bool{}
+	x := &c.extents
+	x.trim()
+	x.freeBase, x.free = x.base, x.free[:0]
+	for _, n := range x.refs {
+		x.free = append(x.free, n == 0)
+	}
+	out.Put(TableCore, []byte("core"), c.saveCore(nil))
+}
+
+// CheckpointSlice saves up to n things more and tells whether that was all.
+func (c *Core) CheckpointSlice(n int) (done bool) {
+	k := &c.save
+	for ; n > 0 && len(k.saving) > 0; n-- {
+		o := k.saving[0]
+		k.saving = k.saving[1:]
+		if m := o.marked(); m.gen == k.gen {
+			o.save(c, k.out)
+			m.gen = 0
+		}
+	}
+	if len(k.saving) > 0 {
+		return false
+	}
+	k.active, k.out, k.put = false, nil, nil
+	return true
+}
+
+// CheckpointDone says that the store holds the last checkpoint, durably. Chunks
+// of long queues that it holds leave memory.
+func (c *Core) CheckpointDone() {
+	for _, s := range c.save.offl {
+		s.queue.Offload()
+	}
+	c.save.offl = nil
+}
+
+// Unneeded tells whether nobody needs extent e, neither now nor after a crash,
+// which begins at the last checkpoint. It is for extents wholly before that.
+func (c *Core) Unneeded(e Extent) bool {
+	x := &c.extents
+	if x.volatile[e] != 0 {
+		return false
+	}
+	if e < x.freeBase {
+		return true
+	}
+	if i := int(e - x.freeBase); i < len(x.free) {
+		return x.free[i]
+	}
+	return true
+}
+
+// trim forgets extents at the front that nobody needs.
+func (x *extents) trim() {
+	n := 0
+	for n < len(x.refs) && x.refs[n] == 0 {
+		n++
+	}
+	x.refs = x.refs[n:]
+	x.base += Extent(n)
+}
+
+func sidKey(sid uint64, rest string) []byte {
+	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(rest)), sid), rest...)
+}
+
+func chunkKey(sid, first uint64) []byte {
+	return binary.BigEndian.AppendUint64(sidKey(sid, ""), first)
+}
+
+// ChunkKey is the key in TableChunk that Config.Chunk is asked for.
+func ChunkKey(sid, first uint64) []byte { return chunkKey(sid, first) }
+
+const coreVersion = 1
+
+func (c *Core) saveCore(b []byte) []byte {
+	u := binary.AppendUvarint
+	b = u(b, coreVersion)
+	b = u(b, c.nextSID)
+	b = u(b, c.counts.Accepted)
+	b = u(b, c.counts.Delivered)
+	b = u(b, c.counts.Queued)
+	b = u(b, uint64(dropReasons))
+	for _, n := range c.counts.Ledger {
+		b = u(b, n)
+	}
+	b = u(b, uint64(c.extents.base))
+	b = u(b, uint64(len(c.extents.refs)))
+	for _, n := range c.extents.refs {
+		b = u(b, uint64(n))
+	}
+	return b
+}
+
+const (
+	flagGroup = 1 << iota
+	flagOpen
+	flagLedger
+)
+
+func (s *Session) save(c *Core, out Saver) {
+	key := sidKey(s.sid, "")
+	for _, filter := range s.subDirty {
+		sub, _ := s.sub(filter)
+		k := sidKey(s.sid, filter)
+		if sub == nil {
+			out.Delete(TableSubscription, k)
+			continue
+		}
+		out.Put(TableSubscription, k, record.Append(nil, &record.Subscribed{SID: s.sid, Filter: sub.filter, QoS: sub.qos,
+			NoLocal: sub.noLocal, RetainAsPublished: sub.rap, RetainHandling: sub.rh, SubID: sub.subID}))
+	}
+	s.subDirty = nil
+	put := func(first uint64, data []byte) { out.Put(TableChunk, chunkKey(s.sid, first), data) }
+	del := func(first uint64) { out.Delete(TableChunk, chunkKey(s.sid, first)) }
+	if s.ended {
+		s.queue.Keys(del)
+		out.Delete(TableSession, key)
+		return
+	}
+	flags := uint64(0)
+	if s.group != nil {
+		flags |= flagGroup
+	}
+	if s.open {
+		flags |= flagOpen
+	}
+	if s.counts.ledger != nil {
+		flags |= flagLedger
+	}
+	u := binary.AppendUvarint
+	b := u(c.save.buf[:0], flags)
+	name := s.clientID
+	if s.group != nil {
+		name = s.group.key
+	}
+	b = append(u(b, uint64(len(name))), name...)
+	if s.group != nil {
+		b = append(u(b, uint64(len(s.group.filter))), s.group.filter...)
+	}
+	b = append(b, byte(s.version))
+	b = u(b, uint64(s.expiry))
+	b = u(b, uint64(s.closedAt))
+	b = u(b, s.counts.Accepted)
+	b = u(b, s.counts.Delivered)
+	if s.counts.ledger != nil {
+		b = u(b, uint64(dropReasons))
+		for _, n := range s.counts.ledger {
+			b = u(b, n)
+		}
+	}
+	b = u(b, uint64(len(s.inbound)))
+	for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
+		b = binary.BigEndian.AppendUint16(b, id)
+	}
+	b = s.queue.Save(b, put, del)
+	c.save.buf = b
+	out.Put(TableSession, key, b)
+	c.save.offl = append(c.save.offl, s)
+}
+
+func (r *retained) save(c *Core, out Saver) {
+	if r.gone {
+		if !c.save.put["r"+r.topic] {
+			out.Delete(TableRetained, []byte(r.topic))
+		}
+		return
+	}
+	c.save.put["r"+r.topic] = true
+	u := binary.AppendUvarint
+	b := u(nil, uint64(r.pos))
+	b = u(b, uint64(r.ext))
+	b = u(b, uint64(r.size))
+	b = append(b, r.qos)
+	b = u(b, uint64(r.expires))
+	out.Put(TableRetained, []byte(r.topic), b)
+}
+
+func (w *will) save(c *Core, out Saver) {
+	if w.gone {
+		if !c.save.put["w"+w.ClientID] {
+			out.Delete(TableWill, []byte(w.ClientID))
+		}
+		return
+	}
+	c.save.put["w"+w.ClientID] = true
+	out.Put(TableWill, []byte(w.ClientID), record.Append(binary.AppendUvarint(nil, uint64(w.at)), &w.Will))
+}
+
+// ErrCheckpoint says that an entry of the checkpoint store does not decode.
+var ErrCheckpoint = errors.New("broker: the checkpoint store does not decode")
+
+// Source reads the checkpoint store: visit gets every entry of a table in key
+// order and keeps neither slice.
+type Source interface {
+	Each(table Table, visit func(key, value []byte) error) error
+}
+
+// fields reads uvarints and byte strings; bad stays true after a mistake.
+type fields struct {
+	b   []byte
+	bad bool
+}
+
+func (f *fields) u() uint64 {
+	v, n := binary.Uvarint(f.b)
+	if n <= 0 {
+		f.bad, f.b = true, nil
+		return 0
+	}
+	f.b = f.b[n:]
+	return v
+}
+
+func (f *fields) take(n uint64) []byte {
+	if n > uint64(len(f.b)) {
+		f.bad, f.b = true, nil
+		return nil
+	}
+	v := f.b[:n]
+	f.b = f.b[n:]
+	return v
+}
+
+func (f *fields) u8() byte {
+	if b := f.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// Load fills an empty core from a checkpoint store.
+func (c *Core) Load(src Source) error {
+	damaged := func(t Table, key []byte) error {
+		return fmt.Errorf("%w: table %c, key %q", ErrCheckpoint, t, key)
+	}
+	err := src.Each(TableCore, func(k, v []byte) error {
+		f := fields{b: v}
+		if ver := f.u(); ver != coreVersion {
+			return fmt.Errorf("%w: version %d, this program knows %d; was it written by a newer version?", ErrCheckpoint, ver, coreVersion)
+		}
+		c.nextSID, c.counts.Accepted, c.counts.Delivered, c.counts.Queued = f.u(), f.u(), f.u(), f.u()
+		for i := range f.u() {
+			if n := f.u(); i < uint64(dropReasons) {
+				c.counts.Ledger[i] = n
+			}
+		}
+		c.extents.base = Extent(f.u())
+		for range f.u() {
+			c.extents.refs = append(c.extents.refs, int64(f.u()))
+			if f.bad {
+				break
+			}
+		}
+		if f.bad {
+			return damaged(TableCore, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = src.Each(TableSession, func(k, v []byte) error {
+		if len(k) != 8 || !c.loadSession(binary.BigEndian.Uint64(k), v) {
+			return damaged(TableSession, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = src.Each(TableSubscription, func(k, v []byte) error {
+		var r record.Subscribed
+		if err := record.Parse(v, &r); err != nil {
+			return damaged(TableSubscription, k)
+		}
+		if s := c.bySID[r.SID]; s != nil {
+			c.applySubscribed(&r, s)
+			s.subDirty = nil
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = src.Each(TableRetained, func(k, v []byte) error {
+		f := fields{b: v}
+		r := &retained{topic: string(k), pos: Position(f.u()), ext: Extent(f.u()), size: uint32(f.u()), qos: f.u8(), expires: int64(f.u())}
+		if f.bad {
+			return damaged(TableRetained, k)
+		}
+		c.retained.Set(r.topic, r)
+		if r.expires != 0 {
+			c.timers.add(Time(r.expires), timer{kind: timerRetained, retained: r})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = src.Each(TableWill, func(k, v []byte) error {
+		f := fields{b: v}
+		w := &will{at: Time(f.u())}
+		if f.bad || record.Parse(f.b, &w.Will) != nil {
+			return damaged(TableWill, k)
+		}
+		c.wills[w.ClientID] = w
+		if w.at != 0 {
+			c.timers.add(w.at, timer{kind: timerWill, will: w})
+		}
+		return nil
+	})
+	// What Load did is not a change.
+	for _, o := range c.save.dirty {
+		o.marked().gen = 0
+	}
+	c.save.dirty = nil
+	return err
+}
+
+func (c *Core) loadSession(sid uint64, v []byte) bool {
+	f := fields{b: v}
+	flags := f.u()
+	s := &Session{sid: sid, open: flags&flagOpen != 0}
+	name := string(f.take(f.u()))
+	if flags&flagGroup != 0 {
+		s.group = &group{key: name, filter: string(f.take(f.u()))}
+		s.clientID = "$share/" + name
+	} else {
+		s.clientID = name
+	}
+	s.version, s.expiry, s.closedAt = packet.Version(f.u8()), uint32(f.u()), Time(f.u())
+	s.counts.Accepted, s.counts.Delivered = f.u(), f.u()
+	if flags&flagLedger != 0 {
+		s.counts.ledger = new([dropReasons]uint64)
+		for i := range f.u() {
+			if n := f.u(); i < uint64(dropReasons) {
+				s.counts.ledger[i] = n
+			}
+		}
+	}
+	for range f.u() {
+		if b := f.take(2); b != nil {
+			s.inbound.add(binary.BigEndian.Uint16(b))
+		} else {
+			return false
+		}
+	}
+	if f.bad {
+		return false
+	}
+	if _, err := s.queue.Load(f.b); err != nil {
+		return false
+	}
+	c.setLimits(s)
+	c.bySID[sid] = s
+	if s.group != nil {
+		c.groups[s.group.key] = s
+		c.tree.Set(s.group.filter, sid, &subscription{group: s, filter: s.group.filter, qos: 2})
+		c.subGen++
+	} else {
+		c.sessions[s.clientID] = s
+	}
+	return true
+}
+
+func (c *Core) sortedSessions() []*Session {
+	return slices.SortedFunc(func(yield func(*Session) bool) {
+		for _, s := range c.sessions {
+			if s.durable() && !yield(s) {
+				return
+			}
+		}
+	}, func(a, b *Session) int { return cmp.Compare(a.sid, b.sid) })
+}
+
+func sortedGroups(m map[string]*Session) []*Session {
+	return slices.SortedFunc(maps.Values(m), func(a, b *Session) int { return cmp.Compare(a.sid, b.sid) })
+}
+
+func sortedWills(m map[string]*will) []*will {
+	return slices.SortedFunc(maps.Values(m), func(a, b *will) int { return cmp.Compare(a.ClientID, b.ClientID) })
+}

@@ -1,0 +1,241 @@
+package broker
+
+import (
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+)
+
+// connect takes the CONNECT that opens l.
+func (c *Core) connect(l *Link, p *packet.Connect) {
+	l.version = p.Version
+	l.terse = p.Version == packet.V5 && !p.RequestProblemInfo
+	id := p.ClientID
+	assigned := id == ""
+	switch {
+	case c.stopping:
+		c.refuseConnect(l, packet.ServerShuttingDown, "the broker is shutting down")
+		return
+	case p.AuthMethod != "":
+		c.refuseConnect(l, packet.BadAuthenticationMethod, "no authentication method is configured here") // [MQTT-4.12.0-1]
+		return
+	case assigned && p.Version != packet.V5 && !p.CleanStart:
+		c.refuseConnect(l, packet.ClientIDNotValid, "") // [MQTT-3.1.3-8]
+		return
+	case assigned && p.Version == packet.V31:
+		c.refuseConnect(l, packet.ClientIDNotValid, "")
+		return
+	case assigned:
+		for id = c.cfg.NewClientID(); c.sessions[id] != nil; {
+			id = c.cfg.NewClientID()
+		}
+	}
+	l.opened = true
+	l.quota = c.cfg.MaxInflight
+	if p.ReceiveMaximum != 0 {
+		l.quota = min(l.quota, int(p.ReceiveMaximum))
+	}
+
+	ack := &packet.Connack{}
+	s := c.sessions[id]
+	if s != nil && s.link != nil {
+		c.takeOver(s, p.CleanStart)
+		s = c.sessions[id] // one without durable state ended with its connection
+	}
+	if s != nil && p.CleanStart {
+		c.end(s, DropSessionExpired) // [MQTT-3.1.2-4]
+		s = nil
+	}
+	expiry := c.expiryOf(p)
+	durable := expiry > 0
+	switch {
+	case s != nil:
+		ack.SessionPresent = p.Version != packet.V31
+		l.after = c.commit(&record.SessionOpened{SID: s.sid, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
+	case durable:
+		l.after = c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
+		s = c.sessions[id]
+	default:
+		s = &Session{sid: c.volatile, clientID: id, version: p.Version}
+		c.volatile++
+		s.queue.SetVolatile()
+		c.sessions[id] = s
+	}
+	s.link, l.session = l, s
+	if w := c.wills[id]; w != nil && w.at != 0 {
+		l.after = c.commit(&record.WillGone{ClientID: id}) // back in time [MQTT-3.1.3-9]
+	}
+	if w := p.Will; w != nil {
+		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
+			Delay: min(w.Delay, expiry), Expiry: w.Expiry, Expires: w.HasExpiry, Forward: w.Forward}
+		if s.durable() {
+			r.SID = s.sid
+		}
+		l.after = c.commit(r)
+	}
+	if p.Version == packet.V5 {
+		ack.ReceiveMaximum = c.cfg.ReceiveMaximum
+		ack.MaximumPacketSize = c.cfg.MaxPacketSize
+		ack.TopicAliasMaximum = c.cfg.TopicAliasMax
+		if expiry != p.SessionExpiry {
+			ack.HasSessionExpiry, ack.SessionExpiry = true, expiry
+		}
+		if assigned {
+			ack.AssignedClientID = id
+		}
+		if k := c.cfg.KeepAliveMax; k > 0 && (p.KeepAlive == 0 || p.KeepAlive > k) {
+			ack.HasServerKeepAlive, ack.ServerKeepAlive = true, k
+		}
+	}
+	if err := s.queue.Rewind(c.loader(s)); err != nil {
+		c.damaged(s, err)
+	}
+	c.send(l, ack, l.after)
+	c.touch(s)
+	for _, sub := range s.subs {
+		if sub.group != nil {
+			c.touch(sub.group)
+		}
+	}
+}
+
+func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }
+
+// expiryOf is how many seconds the session of p lives after its connection.
+func (c *Core) expiryOf(p *packet.Connect) uint32 {
+	if p.Version == packet.V5 {
+		return min(p.SessionExpiry, c.cfg.MaxSessionExpiry)
+	}
+	if p.CleanStart {
+		return 0
+	}
+	return c.cfg.SessionExpiry
+}
+
+func (c *Core) refuseConnect(l *Link, code packet.Reason, detail string) {
+	c.send(l, &packet.Connack{Code: code, Reason: detail}, 0)
+	c.hangUp(l, 0)
+}
+
+// takeOver ends the connection that s has, because the client is on another one
+// now [MQTT-3.1.4-3].
+func (c *Core) takeOver(s *Session, cleanStart bool) {
+	old := s.link
+	c.closeLink(old, packet.SessionTakenOver, "the client connected again", old.after)
+	mode := willIfDelayed
+	if cleanStart {
+		mode = willByRule
+	}
+	c.detach(old, mode, nil)
+}
+
+// disconnect takes a DISCONNECT.
+func (c *Core) disconnect(l *Link, p *packet.Disconnect) {
+	s := l.session
+	var expiry *uint32
+	if p.HasSessionExpiry {
+		if !s.durable() && p.SessionExpiry != 0 || s.expiry == 0 && p.SessionExpiry != 0 {
+			// What ends with its connection cannot be prolonged (3.14.2.2.2).
+			c.protocolError(l, packet.ProtocolError, "session expiry interval in DISCONNECT where CONNECT had 0")
+			return
+		}
+		e := min(p.SessionExpiry, c.cfg.MaxSessionExpiry)
+		expiry = &e
+	}
+	mode := willWithdrawn // [MQTT-3.14.4-3]
+	if p.Code != packet.Success {
+		mode = willByRule
+	}
+	c.hangUp(l, l.after)
+	c.detach(l, mode, expiry)
+}
+
+// lost hears that a connection is gone, for whatever reason.
+func (c *Core) lost(l *Link) {
+	l.closed = true
+	if l.session != nil {
+		c.detach(l, willByRule, nil)
+	}
+}
+
+// willMode says what becomes of the will when a connection ends.
+type willMode uint8
+
+const (
+	willByRule    willMode = iota // publish it after its delay
+	willWithdrawn                 // DISCONNECT: forget it
+	willIfDelayed                 // take-over into the same session: only without a delay, or the client is back in time
+)
+
+// detach takes the session off its connection. expiry, if not nil, is a new
+// expiry interval from DISCONNECT.
+func (c *Core) detach(l *Link, mode willMode, expiry *uint32) {
+	s := l.session
+	l.session, s.link = nil, nil
+	l.closed = true
+	c.recordAcks(s)
+	s.sizes = nil
+	s.queue.Leave()
+	if s.durable() && expiry != nil {
+		c.dirty(s)
+		s.expiry = *expiry
+	}
+	ends := !s.durable() || s.expiry == 0
+	if w := c.wills[s.clientID]; w != nil && w.at == 0 {
+		switch {
+		case mode == willWithdrawn:
+			c.commit(&record.WillGone{ClientID: s.clientID})
+		case ends && mode != willIfDelayed, w.Delay == 0:
+			c.publishWill(w)
+		case mode == willByRule:
+			c.commit(&record.WillDue{ClientID: s.clientID, At: uint64(c.now) + uint64(w.Delay)*1000})
+		}
+	}
+	if s.durable() {
+		top := s.queue.Top()
+		c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: top})
+	}
+	if ends {
+		c.end(s, DropSessionExpired)
+		return
+	}
+	c.armExpiry(s)
+}
+
+// end ends a session: what waits goes to the ledger with reason why, its
+// subscriptions are gone, and nothing of it stays.
+func (c *Core) end(s *Session, why DropReason) {
+	c.recordAcks(s)
+	c.returnAll(s)
+	if n := s.queue.Len(); n > 0 && s.durable() {
+		c.notice(NoticeExpired, s.clientID, why.String(), uint64(n))
+	}
+	groups := s.sharedGroups()
+	if w := c.wills[s.clientID]; w != nil && w.at != 0 {
+		c.publishWill(w) // its session ends before the delay does [MQTT-3.1.2-8]
+	}
+	if s.durable() {
+		c.commit(&record.SessionEnded{SID: s.sid, Reason: byte(why)})
+	} else {
+		c.applyEnded(s, why)
+	}
+	for _, g := range groups {
+		c.groupLeft(g)
+	}
+}
+
+// applyEnded removes s from everything.
+func (c *Core) applyEnded(s *Session, why DropReason) {
+	c.dirty(s)
+	c.dropped(s, why, uint64(s.queue.Clear(c.release(s))))
+	for len(s.subs) > 0 {
+		c.dropSub(s, len(s.subs)-1)
+	}
+	s.ended = true
+	s.inbound, s.sizes = nil, nil
+	if s.group != nil {
+		c.removeGroup(s)
+	} else if c.sessions[s.clientID] == s {
+		delete(c.sessions, s.clientID)
+	}
+	delete(c.bySID, s.sid)
+}

@@ -1,0 +1,100 @@
+package broker
+
+import (
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
+
+// sendAhead is for how many deliveries in advance a record says that they may
+// have been sent: one small record for so many, and after a crash of the broker at
+// most so many resends with a DUP that is not sure.
+const sendAhead = 1024
+
+// pump sends what waits for s as far as the client's window allows.
+func (c *Core) pump(s *Session) {
+	l := s.link
+	if l == nil || l.closed {
+		return
+	}
+	var snd session.Sending
+	for s.queue.Inflight() < l.quota {
+		ok, err := s.queue.Take(&snd, c.loader(s))
+		if err != nil {
+			c.damaged(s, err)
+			continue
+		}
+		if !ok {
+			return
+		}
+		n, e := snd.Number, &snd.Entry
+		id := session.PacketID(n)
+		if snd.State == session.Received {
+			c.ack(l, packet.PUBREL, id, packet.Success, c.last)
+			continue
+		}
+		after := e.Pos
+		if s.durable() {
+			if n >= s.queue.High() {
+				s.sending = c.commit(&record.Sending{SID: s.sid, High: n + sendAhead})
+			}
+			after = max(after, s.sending)
+		}
+		if s.sizes != nil {
+			s.sizes[n] = e.Size
+		}
+		f := c.effect(l)
+		f.Kind, f.QoS, f.Dup, f.Retain, f.Number, f.SubIDs, f.After = EffDeliver, e.Attr.QoS, snd.Dup, e.Attr.Retain, n, e.Attr.SubIDs, after
+		if e.Message != nil {
+			f.Message = e.Message
+		} else {
+			f.Pos = e.Pos
+		}
+		if e.Attr.QoS == 0 {
+			f.Dup = false // [MQTT-3.3.1-2]
+			c.finish(s, n, 0, e.Attr.QoS)
+			continue
+		}
+		f.ID = id
+	}
+}
+
+// damaged accounts for deliveries whose chunk of the queue cannot be read.
+func (c *Core) damaged(s *Session, err error) {
+	from, to := s.queue.Unreadable()
+	c.notice(NoticeDamaged, s.clientID, err.Error(), to-from)
+	c.recordAcks(s)
+	if s.durable() {
+		c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Reason: byte(DropDamaged)})
+	} else {
+		c.applyDropped(s, from, to, 0, DropDamaged)
+	}
+}
+
+// undelivered hears that the connection could not send a delivery. It frees its
+// place in the window and goes to the ledger [MQTT-3.1.2-25].
+func (c *Core) undelivered(s *Session, u *Undelivered) {
+	if u.Number < s.queue.Head() || u.Number >= s.queue.Sent() || s.queue.StateOf(u.Number) == session.Done {
+		return
+	}
+	c.dropOne(s, u.Number, u.Why)
+}
+
+// dropOne puts one delivery into the ledger.
+func (c *Core) dropOne(s *Session, n uint64, why DropReason) {
+	size := uint64(s.sizes[n])
+	delete(s.sizes, n)
+	c.returnOrigin(s, n, why)
+	c.recordAcks(s)
+	if s.durable() {
+		c.commit(&record.Dropped{SID: s.sid, From: n, To: n + 1, Size: size, Reason: byte(why)})
+	} else {
+		c.applyDropped(s, n, n+1, size, why)
+	}
+	c.touch(s)
+}
+
+func (c *Core) applyDropped(s *Session, from, to, size uint64, why DropReason) {
+	c.dirty(s)
+	c.dropped(s, why, uint64(s.queue.Drop(from, to, size, c.release(s))))
+}

@@ -1,0 +1,238 @@
+package broker
+
+import "github.com/holdfast-mqtt/holdfast/internal/session"
+
+// Counts is the account of one session. Accepted = Delivered + queued + the
+// ledger, at any moment.
+type Counts struct {
+	Accepted  uint64
+	Delivered uint64
+	ledger    *[dropReasons]uint64 // nil: nothing was ever dropped
+}
+
+// Ledger returns how many were dropped for reason r.
+func (n *Counts) Ledger(r DropReason) uint64 {
+	if n.ledger == nil {
+		return 0
+	}
+	return n.ledger[r]
+}
+
+// Dropped sums the ledger.
+func (n *Counts) Dropped() (sum uint64) {
+	if n.ledger != nil {
+		for _, v := range n.ledger {
+			sum += v
+		}
+	}
+	return sum
+}
+
+func (n *Counts) drop(r DropReason, k uint64) {
+	if k == 0 {
+		return
+	}
+	if n.ledger == nil {
+		n.ledger = new([dropReasons]uint64)
+	}
+	n.ledger[r] += k
+}
+
+// Totals is the account of the whole broker: of durable sessions, also of those
+// that ended.
+type Totals struct {
+	Accepted  uint64
+	Delivered uint64
+	Queued    uint64
+	Ledger    [dropReasons]uint64
+
+	// Not durable, since the start:
+	Published uint64 // PUBLISH packets taken
+	Refused   uint64 // PUBLISH packets refused for a limit or a full disk
+	QoS0Lost  uint64 // QoS 0 messages not sent to a client that reads too slowly
+}
+
+// Totals returns the account of the whole broker.
+func (c *Core) Totals() Totals { return c.counts }
+
+// Stats is what an operator sees first.
+type Stats struct {
+	Sessions  int // durable sessions
+	Connected int
+	Waiting   uint64 // deliveries queued in durable sessions and groups
+	Retained  int
+}
+
+// Stats counts.
+func (c *Core) Stats() Stats {
+	st := Stats{Waiting: c.counts.Queued, Retained: c.retained.Len()}
+	for _, s := range c.sessions {
+		if s.durable() {
+			st.Sessions++
+		}
+		if s.link != nil {
+			st.Connected++
+		}
+	}
+	return st
+}
+
+// SessionInfo describes one session.
+type SessionInfo struct {
+	ClientID  string
+	Durable   bool
+	Connected bool
+	Expiry    uint32 // seconds
+	ClosedAt  Time
+	Waiting   int
+	Inflight  int
+	Bytes     uint64 // of the queue, when it has a limit in bytes
+	Subs      []string
+	Counts    Counts
+}
+
+// Session looks a session up by its client identifier; a group by
+// "$share/name/filter".
+func (c *Core) Session(clientID string) (SessionInfo, bool) {
+	s := c.sessions[clientID]
+	if s == nil {
+		for _, g := range c.groups {
+			if g.clientID == clientID {
+				s = g
+			}
+		}
+	}
+	if s == nil {
+		return SessionInfo{}, false
+	}
+	info := SessionInfo{ClientID: s.clientID, Durable: s.durable(), Connected: s.link != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
+		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts}
+	for _, sub := range s.subs {
+		info.Subs = append(info.Subs, sub.filter)
+	}
+	return info, true
+}
+
+// String names the reason as the ledger shows it.
+func (r DropReason) String() string {
+	return [...]string{"message expired", "session ended", "queue limit", "larger than the client takes",
+		"purged by an operator", "damaged on disk", "refused by the client"}[r]
+}
+
+// accepted counts deliveries that entered a session's queue.
+func (c *Core) accepted(s *Session, n uint64) {
+	s.counts.Accepted += n
+	if s.durable() {
+		c.counts.Accepted += n
+		c.counts.Queued += n
+	}
+}
+
+func (c *Core) delivered(s *Session, n uint64) {
+	s.counts.Delivered += n
+	if s.durable() {
+		c.counts.Delivered += n
+		c.counts.Queued -= n
+	}
+}
+
+func (c *Core) dropped(s *Session, r DropReason, n uint64) {
+	s.counts.drop(r, n)
+	if s.durable() {
+		c.counts.Ledger[r] += n
+		c.counts.Queued -= n
+	}
+}
+
+// moved takes n deliveries out of one account that enter another's.
+func (c *Core) moved(from *Session, n uint64) {
+	from.counts.Accepted -= n
+	if from.durable() {
+		c.counts.Accepted -= n
+		c.counts.Queued -= n
+	}
+}
+
+// Balance checks accepted = delivered + queued + ledger for every session and
+// for the whole, and returns the first that does not balance.
+func (c *Core) Balance() (who string, ok bool) {
+	var queued uint64
+	check := func(s *Session) bool {
+		n := uint64(s.queue.Len())
+		if s.durable() {
+			queued += n
+		}
+		return s.counts.Accepted == s.counts.Delivered+n+s.counts.Dropped()
+	}
+	for _, s := range c.sessions {
+		if !check(s) {
+			return s.clientID, false
+		}
+	}
+	for _, g := range c.groups {
+		if !check(g) {
+			return g.clientID, false
+		}
+	}
+	t := &c.counts
+	sum := t.Delivered + t.Queued
+	for _, n := range t.Ledger {
+		sum += n
+	}
+	if queued != t.Queued || sum != t.Accepted {
+		return "the whole broker", false
+	}
+	return "", true
+}
+
+// extents counts who needs each extent of the journal.
+type extents struct {
+	base     Extent  // of refs[0]
+	refs     []int64 // durable: deliveries and retained messages
+	volatile map[Extent]int64
+	last     Extent
+	free     []bool // at the begin of the last checkpoint: nobody needs refs[i]
+	freeBase Extent
+}
+
+func (x *extents) saw(e Extent) {
+	if e > x.last {
+		x.last = e
+	}
+}
+
+func (x *extents) at(e Extent) *int64 {
+	if len(x.refs) == 0 {
+		x.base = e
+	}
+	if e < x.base {
+		x.refs = append(make([]int64, x.base-e), x.refs...)
+		x.base = e
+	}
+	for e >= x.base+Extent(len(x.refs)) {
+		x.refs = append(x.refs, 0)
+	}
+	return &x.refs[e-x.base]
+}
+
+func (x *extents) add(e Extent, n int64) { *x.at(e) += n }
+
+func (x *extents) addVolatile(e Extent, n int64) {
+	if x.volatile == nil {
+		x.volatile = map[Extent]int64{}
+	}
+	if x.volatile[e] += n; x.volatile[e] == 0 {
+		delete(x.volatile, e)
+	}
+}
+
+// release returns what a queue of s calls when it lets go of an extent.
+func (c *Core) release(s *Session) session.Release {
+	if s.durable() {
+		return c.letGo
+	}
+	return c.letGoVolatile
+}
+
+func (c *Core) releaseDurable(e Extent, n int)  { c.extents.add(e, -int64(n)) }
+func (c *Core) releaseVolatile(e Extent, n int) { c.extents.addVolatile(e, -int64(n)) }

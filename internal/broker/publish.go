@@ -1,0 +1,319 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
+
+// publish takes a PUBLISH of the client on l.
+func (c *Core) publish(l *Link, p *packet.Publish) {
+	s := l.session
+	if p.QoS == 2 && s.inbound.has(p.ID) {
+		// It came before: not delivered again [MQTT-4.3.3-10]. Its record may be
+		// of an earlier connection and this same batch, hence c.last.
+		if s.durable() {
+			l.after = max(l.after, c.last)
+		}
+		c.ack(l, packet.PUBREC, p.ID, packet.Success, l.after)
+		return
+	}
+	if l.refusing && p.QoS > 0 {
+		return // nothing after a refused message, or their order would be lost
+	}
+	m := record.Message{QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Forward: p.Forward, Payload: p.Payload}
+	if p.HasExpiry {
+		m.Expires = int64(c.now) + int64(p.Expiry)*1000
+	}
+	if p.QoS == 2 {
+		m.PacketID = p.ID
+		if s.durable() {
+			m.Publisher = s.sid
+		}
+	}
+	matched, ok := c.distribute(s, l, &m)
+	if !ok {
+		c.refuse(l, p)
+		return
+	}
+	c.counts.Published++
+	code := packet.Success
+	if !matched {
+		code = packet.NoMatchingSubscribers
+	}
+	switch p.QoS {
+	case 1:
+		c.ack(l, packet.PUBACK, p.ID, code, l.after)
+	case 2:
+		if !s.durable() {
+			s.inbound.add(p.ID)
+		}
+		c.ack(l, packet.PUBREC, p.ID, code, l.after)
+	}
+}
+
+// distribute gives m to everybody who subscribed, storing it where it must be
+// stored. publisher and l are nil for a will whose client is gone. It is false,
+// and nothing has happened, when a limit refuses the message.
+func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (matched, ok bool) {
+	rt := c.route(m.Topic)
+	if rt.noLocal && publisher != nil {
+		rt = c.routeWithout(m.Topic, publisher)
+		if publisher.durable() {
+			m.Publisher = publisher.sid
+		}
+	}
+	store := m.Publisher != 0 && m.QoS == 2 || m.Retain ||
+		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0
+	if store {
+		if c.diskFull && (m.QoS > 0 || m.Retain) {
+			return false, false
+		}
+		if rt.limited && m.QoS > 0 && !c.makeRoom(rt, m) {
+			return false, false
+		}
+	}
+	f := fanout{msg: m, size: uint32(m.Size())}
+	if store {
+		frame, pos, ext := c.journal.Reserve(int(f.size))
+		m.Put(frame)
+		c.last = pos
+		c.extents.saw(ext)
+		f.pos, f.ext = pos, ext
+		if l != nil {
+			l.after = pos
+		}
+		c.applyMessage(rt, &f)
+	}
+	if l != nil {
+		f.after = l.after
+	} else {
+		f.after = f.pos
+	}
+	for i := range rt.to {
+		c.deliverVolatile(&rt.to[i], &f)
+	}
+	for _, g := range rt.groups {
+		c.groupVolatile(g, &f)
+	}
+	return len(rt.to) > 0 || len(rt.groups) > 0, true
+}
+
+// fanout is one message on its way to its recipients.
+type fanout struct {
+	msg   *record.Message
+	size  uint32
+	pos   Position // 0: not stored
+	ext   Extent
+	after Position
+	mem   *Message // made when the first recipient needs it
+}
+
+// applyMessage is what a stored message does to durable state: the same when it
+// is appended and when it is read back.
+func (c *Core) applyMessage(rt *route, f *fanout) {
+	m := f.msg
+	if m.QoS > 0 || c.cfg.QueueQoS0 {
+		for i := range rt.to {
+			if to := &rt.to[i]; to.s.durable() {
+				q := min(m.QoS, to.qos)
+				if q == 0 && !c.cfg.QueueQoS0 || skip(m, to.s) {
+					continue
+				}
+				c.enqueue(to.s, &session.Entry{Pos: f.pos, Ext: f.ext, Size: f.size,
+					Attr: session.Attr{QoS: q, Retain: to.rap && m.Retain, SubIDs: to.subIDs}})
+			}
+		}
+		for _, g := range rt.groups {
+			if g.durable() && !skip(m, g) {
+				c.enqueue(g, &session.Entry{Pos: f.pos, Ext: f.ext, Size: f.size,
+					Attr: session.Attr{QoS: m.QoS, Retain: m.Retain}})
+			}
+		}
+	}
+	if m.Retain {
+		c.retain(m, f.pos, f.ext)
+	}
+	if m.Publisher != 0 && m.QoS == 2 {
+		if s := c.bySID[m.Publisher]; s != nil {
+			c.dirty(s)
+			s.inbound.add(m.PacketID)
+		}
+	}
+}
+
+func skip(m *record.Message, s *Session) bool {
+	return m.Skip != nil && slices.Contains(m.Skip, s.sid)
+}
+
+// enqueue adds a stored delivery to the queue of a durable session.
+func (c *Core) enqueue(s *Session, e *session.Entry) {
+	c.dirty(s)
+	if s.queue.Sized() {
+		if s.link != nil {
+			if s.sizes == nil {
+				s.sizes = map[uint64]uint32{}
+			}
+			s.sizes[s.queue.Next()] = e.Size
+		}
+	} else {
+		e.Size = 0
+	}
+	s.queue.Push(e)
+	*c.extents.at(e.Ext)++
+	c.accepted(s, 1)
+	if s.link != nil || s.group != nil {
+		c.touch(s)
+	}
+}
+
+// deliverVolatile gives a message to a recipient in so far as that is not durable
+// state: QoS 0 to whoever is connected, and everything to sessions that end with
+// their connection.
+func (c *Core) deliverVolatile(to *recipient, f *fanout) {
+	s := to.s
+	l := s.link
+	if l == nil || l.closed {
+		return
+	}
+	q := min(f.msg.QoS, to.qos)
+	if s.durable() && (q > 0 || c.cfg.QueueQoS0) {
+		return
+	}
+	attr := session.Attr{QoS: q, Retain: to.rap && f.msg.Retain, SubIDs: to.subIDs}
+	if q == 0 {
+		c.sendQoS0(l, &attr, c.memory(f), f.after)
+		return
+	}
+	c.enqueueVolatile(s, attr, f, 0)
+}
+
+func (c *Core) sendQoS0(l *Link, attr *session.Attr, m *Message, after Position) {
+	if l.full {
+		c.counts.QoS0Lost++
+		return
+	}
+	e := c.effect(l)
+	e.Kind, e.Retain, e.SubIDs, e.Message, e.After = EffDeliver, attr.Retain, attr.SubIDs, m, after
+}
+
+// memory returns the message as one that is kept in memory, once for all.
+func (c *Core) memory(f *fanout) *Message {
+	if f.mem == nil {
+		m := f.msg
+		n := len(m.Topic) + len(m.Forward)
+		b := make([]byte, n+len(m.Payload))
+		copy(b, m.Topic)
+		copy(b[len(m.Topic):], m.Forward)
+		copy(b[n:], m.Payload)
+		f.mem = &Message{Topic: b[:len(m.Topic):len(m.Topic)], Payload: b[n:], QoS: m.QoS, Expires: m.Expires}
+		if len(m.Forward) > 0 {
+			f.mem.Forward = b[len(m.Topic):n:n]
+		}
+	}
+	return f.mem
+}
+
+// enqueueVolatile adds a delivery to a session that ends with its connection, or
+// to a group of such.
+func (c *Core) enqueueVolatile(s *Session, attr session.Attr, f *fanout, origin uint64) {
+	e := session.Entry{Attr: attr, Origin: origin}
+	if f.pos != 0 {
+		e.Pos, e.Ext = f.pos, f.ext
+		c.extents.addVolatile(f.ext, 1)
+	} else {
+		e.Message, e.Pos = c.memory(f), f.after
+	}
+	s.queue.Push(&e)
+	c.accepted(s, 1)
+	c.touch(s)
+}
+
+// refuse answers a PUBLISH that a limit or a full disk keeps out.
+func (c *Core) refuse(l *Link, p *packet.Publish) {
+	c.counts.Refused++
+	if p.QoS == 0 {
+		return
+	}
+	if l.version == packet.V5 {
+		t := packet.PUBACK
+		if p.QoS == 2 {
+			t = packet.PUBREC
+		}
+		c.ack(l, t, p.ID, packet.QuotaExceeded, l.after)
+		return
+	}
+	// MQTT 3.x cannot be told. It is not acknowledged, and as the client will not
+	// send it again on this connection, the connection ends soon.
+	l.refusing = true
+	c.timers.add(c.now+c.cfg.RefuseGrace, timer{kind: timerRefused, link: l})
+}
+
+// makeRoom looks whether every limited recipient has room for m, and makes it
+// where the operator prefers to drop. It is false when the message is refused.
+func (c *Core) makeRoom(rt *route, m *record.Message) bool {
+	size := int64(m.Size())
+	over := func(s *Session, q byte) bool {
+		if s.limits == nil || !s.durable() || q == 0 {
+			return false
+		}
+		l := s.limits
+		return l.Messages > 0 && int64(s.queue.Len()) >= l.Messages ||
+			l.Bytes > 0 && int64(s.queue.Bytes())+size > l.Bytes
+	}
+	visit := func(do func(s *Session) bool) bool {
+		for i := range rt.to {
+			if s := rt.to[i].s; over(s, min(m.QoS, rt.to[i].qos)) && !do(s) {
+				return false
+			}
+		}
+		for _, g := range rt.groups {
+			if over(g, m.QoS) && !do(g) {
+				return false
+			}
+		}
+		return true
+	}
+	if !visit(func(s *Session) bool {
+		c.limitNotice(s)
+		return s.limits.Overflow != OverflowReject
+	}) {
+		return false
+	}
+	return visit(func(s *Session) bool {
+		if s.limits.Overflow == OverflowDropOldest {
+			for over(s, 1) {
+				from, to := s.queue.Oldest(1)
+				if from == to {
+					break
+				}
+				size, _ := s.queue.Size(from, to, c.loader(s))
+				c.recordAcks(s)
+				c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)})
+			}
+			if !over(s, 1) {
+				return true
+			}
+			// Everything that waits was sent already: the new one is dropped.
+		}
+		m.Skip = append(m.Skip, s.sid)
+		c.commit(&record.Refused{SID: s.sid, N: 1, Reason: byte(DropQueueLimit)})
+		return true
+	})
+}
+
+func (c *Core) limitNotice(s *Session) {
+	if s.limited {
+		return
+	}
+	s.limited = true
+	what := fmt.Sprintf("%d messages wait, the limit is %d", s.queue.Len(), s.limits.Messages)
+	if s.limits.Bytes > 0 {
+		what = fmt.Sprintf("%d messages of %d bytes wait, the limits are %d and %d bytes",
+			s.queue.Len(), s.queue.Bytes(), s.limits.Messages, s.limits.Bytes)
+	}
+	c.notice(NoticeLimit, s.clientID, what, uint64(s.queue.Len()))
+}

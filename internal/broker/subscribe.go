@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"strings"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+	"github.com/holdfast-mqtt/holdfast/internal/topic"
+)
+
+// subscribe takes a SUBSCRIBE: each of its filters as if it came alone
+// [MQTT-3.8.4-5], one SUBACK for all, then the retained messages.
+func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
+	s := l.session
+	codes := make([]packet.Reason, len(p.Subscriptions))
+	fresh := make([]bool, len(p.Subscriptions))
+	for i := range p.Subscriptions {
+		o := &p.Subscriptions[i]
+		if code := checkFilter(o.Filter); code != packet.Success {
+			codes[i] = code
+			continue
+		}
+		old, _ := s.sub(o.Filter)
+		fresh[i] = old == nil
+		r := record.Subscribed{SID: s.sid, Filter: o.Filter, QoS: o.QoS, NoLocal: o.NoLocal,
+			RetainAsPublished: o.RetainAsPublished, RetainHandling: o.RetainHandling, SubID: p.SubID}
+		if s.durable() {
+			l.after = c.commit(&r)
+		} else {
+			c.applySubscribed(&r, s)
+		}
+		codes[i] = packet.Reason(o.QoS)
+	}
+	c.send(l, &packet.Suback{ID: p.ID, Codes: codes}, l.after)
+	for i := range p.Subscriptions {
+		o := &p.Subscriptions[i]
+		if codes[i].IsError() || o.RetainHandling == 2 || o.RetainHandling == 1 && !fresh[i] {
+			continue // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+		}
+		if _, _, shared, _ := topic.ParseShare(o.Filter); !shared {
+			sub, _ := s.sub(o.Filter)
+			c.sendRetained(s, sub)
+		}
+	}
+}
+
+func checkFilter(filter string) packet.Reason {
+	_, rest, shared, err := topic.ParseShare(filter)
+	if err != nil {
+		return packet.TopicFilterInvalid
+	}
+	if !shared {
+		rest = filter
+	}
+	if topic.CheckFilter(rest) != nil {
+		return packet.TopicFilterInvalid
+	}
+	return packet.Success
+}
+
+func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
+	s := l.session
+	codes := make([]packet.Reason, len(p.Filters))
+	for i, filter := range p.Filters {
+		sub, at := s.sub(filter)
+		if sub == nil {
+			codes[i] = packet.NoSubscriptionExisted
+			continue
+		}
+		g := sub.group
+		if s.durable() {
+			l.after = c.commit(&record.Unsubscribed{SID: s.sid, Filter: filter})
+		} else {
+			c.dropSub(s, at)
+		}
+		if g != nil {
+			c.groupLeft(g)
+		}
+	}
+	c.send(l, &packet.Unsuback{ID: p.ID, Codes: codes}, l.after)
+}
+
+// applySubscribed makes or replaces a subscription of s.
+func (c *Core) applySubscribed(r *record.Subscribed, s *Session) {
+	c.dirty(s)
+	if s.durable() {
+		s.subDirty = append(s.subDirty, r.Filter)
+	}
+	c.subGen++
+	sub := &subscription{session: s, filter: r.Filter, qos: r.QoS, noLocal: r.NoLocal,
+		rap: r.RetainAsPublished, rh: r.RetainHandling, subID: r.SubID}
+	old, at := s.sub(r.Filter)
+	name, rest, shared, _ := topic.ParseShare(r.Filter)
+	if shared {
+		if old != nil {
+			sub.group = old.group
+			sub.group.group.replace(old, sub)
+		} else {
+			c.joinGroup(name, rest, sub)
+		}
+	} else {
+		c.tree.Set(r.Filter, s.sid, sub)
+	}
+	if old != nil {
+		s.subs[at] = sub
+	} else {
+		s.addSub(sub)
+	}
+}
+
+// dropSub removes the subscription at index i of s.
+func (c *Core) dropSub(s *Session, i int) {
+	c.dirty(s)
+	sub := s.subs[i]
+	if s.durable() {
+		s.subDirty = append(s.subDirty, sub.filter)
+	}
+	c.subGen++
+	if sub.group != nil {
+		sub.group.group.leave(sub)
+	} else {
+		c.tree.Delete(sub.filter, s.sid)
+	}
+	s.removeSub(i)
+}
+
+// sendRetained gives a new subscription the retained messages of its topics.
+// They wait in the queue of the session like others, RETAIN set [MQTT-3.3.1-8].
+func (c *Core) sendRetained(s *Session, sub *subscription) {
+	const perRecord = 512
+	var q record.Queued
+	flush := func() {
+		if len(q.Entries) > 0 {
+			q.SID = s.sid
+			s.link.after = max(s.link.after, c.commit(&q))
+			q.Entries = q.Entries[:0]
+		}
+	}
+	var ids []uint32
+	if sub.subID != 0 {
+		ids = []uint32{sub.subID}
+	}
+	c.retained.Match(sub.filter, func(_ string, r *retained) bool {
+		if r.expires != 0 && r.expires <= int64(c.now) {
+			return true
+		}
+		qos := min(r.qos, sub.qos)
+		switch {
+		case qos == 0:
+			if s.link.full {
+				c.counts.QoS0Lost++
+				break
+			}
+			e := c.effect(s.link)
+			e.Kind, e.Retain, e.SubIDs, e.Pos, e.After = EffDeliver, true, ids, r.pos, r.pos
+		case s.durable():
+			q.Entries = append(q.Entries, record.QueuedEntry{Position: uint64(r.pos), Extent: uint32(r.ext), Size: r.size,
+				QoS: qos, Retain: true, SubID: sub.subID})
+			if len(q.Entries) == perRecord {
+				flush()
+			}
+		default:
+			c.enqueueVolatile(s, session.Attr{QoS: qos, Retain: true, SubIDs: ids}, &fanout{pos: r.pos, ext: r.ext}, 0)
+		}
+		return true
+	})
+	flush()
+}
+
+func shareKey(name, filter string) string { return strings.Join([]string{name, filter}, "/") }

@@ -1,0 +1,621 @@
+package session
+
+import "slices"
+
+// Loader brings the bytes of a chunk back that only the store holds.
+type Loader func(first uint64) ([]byte, error)
+
+// Release is told that n deliveries no longer need extent ext.
+type Release func(ext Extent, n int)
+
+// Queue is the line of deliveries of one session or shared group; see the
+// package comment. The zero value is an empty durable queue; SetVolatile makes
+// one that keeps entries as they are, in memory.
+type Queue struct {
+	head, next, sent uint64 // 0 means 1 in the zero value: see norm
+	high             uint64 // recorded: below it a delivery may have been sent
+	top              uint64 // below it a delivery was sent, or may have been before a crash: DUP
+	states           states
+	inflight         int
+	live             int // not finished
+
+	chunks  []chunk
+	dropped int // chunks gone from the front since the beginning
+
+	volatile bool
+	mem      []Entry // volatile: entries from memBase on
+	memAt    int
+
+	cursor Cursor // at sent
+	holes  []hole // ranges from sent on that an operator's limit dropped
+
+	sized bool
+	bytes uint64 // sum of sizes of unfinished entries of sized chunks
+	attrs []Attr
+	dead  []uint64 // first numbers of saved chunks that are gone: the store deletes them
+}
+
+type hole struct{ from, to uint64 }
+
+func (q *Queue) norm() {
+	if q.head == 0 {
+		q.head, q.next, q.sent = 1, 1, 1
+	}
+}
+
+// SetVolatile makes an empty queue keep its entries in memory as they are.
+func (q *Queue) SetVolatile() { q.norm(); q.volatile = true }
+
+// SetSized makes the queue keep the size of what is pushed from now on.
+func (q *Queue) SetSized(on bool) { q.sized = on }
+
+// Head is the lowest number that is not finished.
+func (q *Queue) Head() uint64 { q.norm(); return q.head }
+
+// Next is the number that the next Push gives.
+func (q *Queue) Next() uint64 { q.norm(); return q.next }
+
+// Sent is the number that is to be sent next on the connection of now.
+func (q *Queue) Sent() uint64 { q.norm(); return q.sent }
+
+// Inflight is how many were sent on this connection and are not finished.
+func (q *Queue) Inflight() int { return q.inflight }
+
+// High is the recorded number below which deliveries may have been sent. It runs
+// ahead of what was sent, so that not every send needs a record.
+func (q *Queue) High() uint64 { return q.high }
+
+// SetHigh records that deliveries below n may be sent.
+func (q *Queue) SetHigh(n uint64) { q.high = n }
+
+// Top is the number below which deliveries were sent: exact, but for a session
+// whose connection a crash of the broker ended.
+func (q *Queue) Top() uint64 { return q.top }
+
+// SetTop sets both marks: deliveries below n were sent, those from n on not.
+func (q *Queue) SetTop(n uint64) { q.high, q.top = n, n }
+
+// Bytes is the size of what waits, of a sized queue.
+func (q *Queue) Bytes() uint64 { return q.bytes }
+
+// Sized tells whether sizes are kept.
+func (q *Queue) Sized() bool { return q.sized }
+
+// Len is how many deliveries are not finished.
+func (q *Queue) Len() int { return q.live }
+
+func (q *Queue) inHoles() (n int) {
+	for _, h := range q.holes {
+		n += int(h.to - h.from)
+	}
+	return n
+}
+
+// At returns an entry of a volatile queue, from the head on.
+func (q *Queue) At(n uint64) *Entry { return &q.mem[q.memAt+int(n-q.head)] }
+
+// Peek reads the entry of delivery n, head <= n < next.
+func (q *Queue) Peek(n uint64, e *Entry, load Loader) error {
+	var cur Cursor
+	if err := q.seek(&cur, n, load); err != nil {
+		return err
+	}
+	return q.entry(&cur, e, load)
+}
+
+// Size sums the sizes of deliveries [from, to) of a sized queue.
+func (q *Queue) Size(from, to uint64, load Loader) (sum uint64, err error) {
+	if !q.sized || from >= to {
+		return 0, nil
+	}
+	var cur Cursor
+	if err := q.seek(&cur, from, load); err != nil {
+		return 0, err
+	}
+	var e Entry
+	for ; from < to; from++ {
+		e.Size = 0
+		if err := q.entry(&cur, &e, load); err != nil {
+			return sum, err
+		}
+		sum += uint64(e.Size)
+	}
+	return sum, nil
+}
+
+// Backlog is how many are not yet sent on this connection.
+func (q *Queue) Backlog() int { q.norm(); return int(q.next-q.sent) - q.inHoles() }
+
+// Push appends a delivery and returns its number.
+func (q *Queue) Push(e *Entry) uint64 {
+	q.norm()
+	n := q.next
+	q.next++
+	q.live++
+	if q.volatile {
+		q.mem = append(q.mem, *e)
+		return n
+	}
+	var c *chunk
+	if len(q.chunks) > 0 {
+		c = &q.chunks[len(q.chunks)-1]
+	}
+	if c == nil || c.count == ChunkEntries || c.ext != e.Ext || e.Pos < c.last || c.bytes == nil || c.freed || c.sized != q.sized {
+		if c != nil {
+			// What a closed chunk has too much is memory that waits for long.
+			if c.bytes != nil && cap(c.bytes)-len(c.bytes) > 64 {
+				c.bytes = append(make([]byte, 0, len(c.bytes)), c.bytes...)
+			}
+		} else {
+			q.attrs = nil // nothing waits that uses them
+		}
+		q.chunks = append(q.chunks, chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, sized: q.sized})
+		c = &q.chunks[len(q.chunks)-1]
+	}
+	code, attr := e.Attr.QoS, 0
+	if !e.Attr.plain() {
+		code, attr = attrCode, q.attrIndex(&e.Attr)
+	}
+	c.push(e.Pos, code, attr, e.Size)
+	if q.sized {
+		q.bytes += uint64(e.Size)
+	}
+	return n
+}
+
+func (q *Queue) attrIndex(a *Attr) int {
+	for i := range q.attrs {
+		if q.attrs[i].equal(a) {
+			return i
+		}
+	}
+	q.attrs = append(q.attrs, *a)
+	return len(q.attrs) - 1
+}
+
+// entry reads at the cursor and moves it on.
+func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
+	if q.volatile {
+		*e = q.mem[q.memAt+int(cur.number-q.head)]
+		cur.number++
+		return nil
+	}
+	for {
+		if cur.chunk < q.dropped {
+			cur.chunk = q.dropped // the one it was at the end of is gone
+		}
+		c := &q.chunks[cur.chunk-q.dropped]
+		if cur.number < c.end() {
+			if cur.number == c.first {
+				cur.off, cur.pos = 0, c.base
+			}
+			if c.bytes == nil {
+				b, err := load(c.first)
+				if err != nil {
+					return err
+				}
+				c.bytes = b
+			}
+			attr, err := c.read(cur, e)
+			if err == nil && attr >= 0 {
+				if attr >= len(q.attrs) {
+					return ErrChunk
+				}
+				e.Attr = q.attrs[attr]
+			}
+			return err
+		}
+		cur.chunk++
+	}
+}
+
+// seek puts the cursor at number n, head <= n <= next.
+func (q *Queue) seek(cur *Cursor, n uint64, load Loader) error {
+	*cur = Cursor{number: n}
+	if q.volatile || n == q.next {
+		// At the end the chunk is found when there is one to read.
+		cur.chunk = q.dropped + max(0, len(q.chunks)-1)
+		if !q.volatile && len(q.chunks) > 0 {
+			c := &q.chunks[len(q.chunks)-1]
+			cur.off, cur.pos = len(c.bytes), c.last
+			if c.bytes == nil {
+				// A stored chunk is never appended to: the next is a new one.
+				cur.off = 0
+			}
+		}
+		return nil
+	}
+	lo, hi := 0, len(q.chunks)
+	for lo < hi {
+		m := (lo + hi) / 2
+		if q.chunks[m].end() <= n {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	c := &q.chunks[lo]
+	cur.chunk, cur.pos, cur.number = q.dropped+lo, c.base, c.first
+	if cur.number < n && c.bytes == nil {
+		b, err := load(c.first)
+		if err != nil {
+			return err
+		}
+		c.bytes = b
+	}
+	var e Entry
+	for cur.number < n {
+		if _, err := c.read(cur, &e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rewind makes the connection of now begin at the head: what was sent on an
+// earlier connection and is not finished comes again, in order [MQTT-4.6.0-1].
+func (q *Queue) Rewind(load Loader) error {
+	q.norm()
+	q.states.rest()
+	q.inflight = 0
+	q.sent = q.head
+	return q.seek(&q.cursor, q.head, load)
+}
+
+// Leave forgets what belonged to the connection.
+func (q *Queue) Leave() {
+	q.norm()
+	q.states.rest()
+	q.inflight = 0
+	q.sent = q.head
+	if q.head == q.next && len(q.chunks) > 0 && !q.chunks[0].keyed {
+		q.dropped += len(q.chunks)
+		q.chunks, q.attrs = nil, nil
+	}
+}
+
+// Sending is a delivery to be sent.
+type Sending struct {
+	Number uint64
+	Entry  Entry
+	State  State // Waiting: PUBLISH; Received: PUBREL
+	Dup    bool
+}
+
+// maxSpan keeps packet identifiers in use different from each other.
+const maxSpan = 65535
+
+// Take gives the next delivery to send and counts it as in flight; false when
+// there is none or the packet identifiers in use allow none.
+func (q *Queue) Take(s *Sending, load Loader) (bool, error) {
+	q.norm()
+	for q.sent < q.next && q.sent-q.head < maxSpan {
+		n := q.sent
+		if len(q.holes) > 0 && n == q.holes[0].from {
+			h := q.holes[0]
+			if h.to-q.head >= maxSpan {
+				return false, nil
+			}
+			for i := h.from; i < h.to; i++ {
+				q.states.set(int(i-q.head), byte(Done))
+			}
+			q.sent = h.to
+			q.popHole()
+			continue
+		}
+		if q.cursor.number != n {
+			if err := q.seek(&q.cursor, n, load); err != nil {
+				return false, err
+			}
+		}
+		at := q.cursor
+		if err := q.entry(&q.cursor, &s.Entry, load); err != nil {
+			q.cursor = at
+			return false, err
+		}
+		q.sent++
+		i := int(n - q.head)
+		st := State(q.states.at(i) & stateMask)
+		q.states.set(i, byte(st)|s.Entry.Attr.QoS<<qosShift)
+		if st == Done {
+			continue
+		}
+		s.Number, s.State, s.Dup = n, st, n < q.top
+		q.top = max(q.top, q.sent)
+		if s.Entry.Attr.QoS > 0 {
+			q.inflight++
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// Number finds the delivery that packet identifier id means on this connection.
+func (q *Queue) Number(id uint16) (n uint64, qos byte, st State, ok bool) {
+	q.norm()
+	if id == 0 {
+		return 0, 0, 0, false
+	}
+	at := (q.head - 1) % maxSpan
+	d := (uint64(id-1) + maxSpan - at) % maxSpan
+	n = q.head + d
+	if n >= q.sent {
+		return 0, 0, 0, false
+	}
+	b := q.states.at(int(d))
+	return n, b >> qosShift, State(b & stateMask), true
+}
+
+// StateOf returns the state of a number from the head on.
+func (q *Queue) StateOf(n uint64) State { return State(q.states.at(int(n-q.head)) & stateMask) }
+
+// Receive records that the client has received a QoS 2 delivery (PUBREC). It
+// tells whether that was news.
+func (q *Queue) Receive(n uint64) bool {
+	q.norm()
+	if n < q.head || n >= q.next {
+		return false
+	}
+	i := int(n - q.head)
+	b := q.states.at(i)
+	if State(b&stateMask) != Waiting {
+		return false
+	}
+	q.states.set(i, b&^stateMask|byte(Received))
+	return true
+}
+
+// Finish records that deliveries from..to-1 are finished and returns how many
+// of them were not yet. size is the bytes that this frees of a sized queue.
+func (q *Queue) Finish(from, to, size uint64, release Release) int {
+	q.norm()
+	from, to = max(from, q.head), min(to, q.next)
+	n := 0
+	for i := from; i < to; i++ {
+		k := int(i - q.head)
+		b := q.states.at(k)
+		if State(b&stateMask) == Done {
+			continue
+		}
+		n++
+		q.live--
+		if i < q.sent && b>>qosShift > 0 {
+			q.inflight--
+		}
+		if i == q.head {
+			q.states.pop()
+			q.advance(i+1, release)
+			continue
+		}
+		q.states.set(k, byte(Done))
+	}
+	q.passDone(release)
+	q.bytes -= min(size, q.bytes)
+	for len(q.holes) > 0 && q.head == q.holes[0].from {
+		to := q.holes[0].to
+		q.popHole()
+		q.states.skip(to - q.head)
+		q.advance(to, release)
+		q.passDone(release)
+	}
+	return n
+}
+
+// passDone moves the head over what is finished already.
+func (q *Queue) passDone(release Release) {
+	for q.states.n > 0 && State(q.states.at(0)&stateMask) == Done {
+		q.states.pop()
+		q.advance(q.head+1, release)
+	}
+}
+
+func (q *Queue) popHole() {
+	if q.holes = q.holes[1:]; len(q.holes) == 0 {
+		q.holes = nil
+	}
+}
+
+// advance moves the head to n and lets go of what lies below it.
+func (q *Queue) advance(n uint64, release Release) {
+	if q.volatile {
+		for i := q.head; i < n; i++ {
+			e := &q.mem[q.memAt]
+			if e.stored() {
+				release(e.Ext, 1)
+			}
+			*e = Entry{}
+			q.memAt++
+		}
+		if q.memAt == len(q.mem) {
+			q.mem, q.memAt = q.mem[:0], 0
+		} else if q.memAt > 1024 && q.memAt > len(q.mem)/2 {
+			k := copy(q.mem, q.mem[q.memAt:])
+			clear(q.mem[k:])
+			q.mem, q.memAt = q.mem[:k], 0
+		}
+	} else {
+		for at := q.head; at < n; {
+			c := &q.chunks[0]
+			to := min(n, c.end())
+			if !c.freed {
+				release(c.ext, int(to-at))
+			}
+			at = to
+			if to == c.end() {
+				q.dropChunk()
+			}
+		}
+	}
+	q.head = n
+	if q.sent < n {
+		q.sent = n
+	}
+	if q.head == q.next {
+		q.bytes = 0
+	}
+}
+
+func (q *Queue) dropChunk() {
+	c := q.chunks[0]
+	if c.keyed {
+		q.dead = append(q.dead, c.first)
+	}
+	if len(q.chunks) == 1 && !c.keyed && !c.freed && c.bytes != nil && cap(c.bytes) <= 16<<10 {
+		// A queue that is emptied again and again needs no new chunk each time.
+		q.spare(c)
+		return
+	}
+	q.chunks[0] = chunk{}
+	q.chunks = q.chunks[1:]
+	q.dropped++
+	if len(q.chunks) == 0 {
+		q.chunks = nil
+	}
+}
+
+// spare keeps the last chunk, emptied, as the one to append to.
+func (q *Queue) spare(c chunk) {
+	q.attrs = nil
+	q.chunks[0] = chunk{first: c.end(), ext: c.ext, base: c.last, last: c.last, bytes: c.bytes[:0], sized: c.sized}
+	q.cursor = Cursor{number: c.end(), chunk: q.dropped, pos: c.last}
+}
+
+// Oldest returns the numbers [from, to) of up to k of the oldest deliveries that
+// were certainly never sent; from == to when there are none.
+func (q *Queue) Oldest(k int) (from, to uint64) {
+	q.norm()
+	from = max(q.sent, q.top, q.head)
+	for _, h := range q.holes {
+		if h.from <= from && from < h.to {
+			from = h.to
+		}
+	}
+	to = min(from+uint64(k), q.next)
+	for _, h := range q.holes {
+		if h.from > from {
+			to = min(to, h.from)
+		}
+	}
+	return min(from, to), to
+}
+
+// Drop finishes the waiting deliveries [from, to), as Oldest gave them, whatever
+// stands before them, and returns how many. size is the bytes that this frees of
+// a sized queue.
+func (q *Queue) Drop(from, to, size uint64, release Release) int {
+	q.norm()
+	from, to = max(from, q.head), min(to, q.next)
+	if from >= to {
+		return 0
+	}
+	if from == q.head || from < q.sent {
+		return q.Finish(from, to, size, release)
+	}
+	q.live -= int(to - from)
+	q.bytes -= min(size, q.bytes)
+	at := 0
+	for at < len(q.holes) && q.holes[at].to < from {
+		at++
+	}
+	if at < len(q.holes) && q.holes[at].to == from {
+		q.holes[at].to = to
+	} else {
+		q.holes = slices.Insert(q.holes, at, hole{from, to})
+	}
+	if at+1 < len(q.holes) && q.holes[at+1].from == to {
+		q.holes[at].to = q.holes[at+1].to
+		q.holes = slices.Delete(q.holes, at+1, at+2)
+	}
+	if q.volatile {
+		for i := from; i < to; i++ {
+			e := &q.mem[q.memAt+int(i-q.head)]
+			if e.stored() {
+				release(e.Ext, 1)
+			}
+			*e = Entry{}
+		}
+		return int(to - from)
+	}
+	h := q.holes[at]
+	for i := len(q.chunks) - 1; i >= 0 && q.chunks[i].end() > h.from; i-- {
+		c := &q.chunks[i]
+		if c.first >= h.from && c.end() <= h.to && !c.freed && c.count == ChunkEntries {
+			release(c.ext, int(c.count))
+			c.freed, c.bytes = true, nil
+		}
+	}
+	return int(to - from)
+}
+
+// Clear finishes everything and returns how many deliveries that were.
+func (q *Queue) Clear(release Release) int {
+	q.norm()
+	n := q.live
+	q.live = 0
+	q.states = states{}
+	q.holes = nil
+	q.inflight = 0
+	if q.head < q.next {
+		q.advance(q.next, release)
+	}
+	q.bytes = 0
+	return n
+}
+
+// Each visits the unfinished deliveries in order until visit returns false.
+func (q *Queue) Each(load Loader, visit func(n uint64, e *Entry, st State) bool) error {
+	q.norm()
+	if q.head == q.next {
+		return nil
+	}
+	var cur Cursor
+	if err := q.seek(&cur, q.head, load); err != nil {
+		return err
+	}
+	var e Entry
+	holes := q.holes
+	for n := q.head; n < q.next; n++ {
+		if len(holes) > 0 && n == holes[0].from {
+			if n = holes[0].to; n >= q.next {
+				return nil
+			}
+			holes = holes[1:]
+			if err := q.seek(&cur, n, load); err != nil {
+				return err
+			}
+		}
+		if err := q.entry(&cur, &e, load); err != nil {
+			return err
+		}
+		if st := q.StateOf(n); st != Done && !visit(n, &e, st) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Unreadable returns the numbers, from the next to send on, of the chunk that
+// Take could not read.
+func (q *Queue) Unreadable() (from, to uint64) {
+	for i := range q.chunks {
+		if c := &q.chunks[i]; q.sent < c.end() {
+			return max(q.sent, c.first), c.end()
+		}
+	}
+	return q.sent, q.next
+}
+
+// Shared tells whether some waiting delivery may have come from a group.
+func (q *Queue) Shared() bool {
+	for i := q.memAt; i < len(q.mem); i++ {
+		if q.mem[i].Attr.Group != 0 {
+			return true
+		}
+	}
+	for i := range q.attrs {
+		if q.attrs[i].Group != 0 {
+			return true
+		}
+	}
+	return false
+}

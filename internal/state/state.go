@@ -1,0 +1,203 @@
+// Package state is the checkpoint store: what the broker's state was at a
+// position of the journal, in Pebble. It knows tables, keys and values, not what
+// they say, and nothing of MQTT or of the journal's files.
+//
+// A checkpoint is one atomic, synced batch: after a crash the store holds one or
+// the other, and tells with Applied from where the journal has to be read.
+//
+// Pebble, because a checkpoint has to replace a few of many million small entries
+// atomically, be read back in order at a start and by key later, and because its
+// file system is an interface that tests can crash.
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Version is the format of keys and of what this package itself stores.
+const Version = 1
+
+// Options of Open.
+type Options struct {
+	FS       vfs.FS // nil: the operating system's
+	Dir      string
+	ReadOnly bool
+	Logger   *slog.Logger // nil: nothing is logged
+}
+
+// Store is an open checkpoint store. Its methods may be used from any goroutine.
+type Store struct {
+	db    *pebble.DB
+	meta  Meta
+	cache *pebble.Cache
+}
+
+// Meta says what the store holds.
+type Meta struct {
+	Applied uint64 // position of the journal up to which it is all in here
+	Clock   int64  // broker clock then, ms
+	Wall    int64  // wall clock then, Unix ms
+}
+
+// VersionError says that a store was written by a version that this one does
+// not know.
+type VersionError struct {
+	Dir   string
+	Found uint64
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("the checkpoint store %s has format version %d, this program knows up to %d: use the version of holdfast that wrote it, or a newer one",
+		e.Dir, e.Found, Version)
+}
+
+var metaKey = []byte("!meta")
+
+// Open opens or makes the store in o.Dir.
+func Open(o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	cache := pebble.NewCache(8 << 20)
+	opts := &pebble.Options{
+		FS:                          o.FS,
+		ReadOnly:                    o.ReadOnly,
+		Cache:                       cache,
+		MemTableSize:                4 << 20,
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                256,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      quiet{o.Logger},
+	}
+	db, err := pebble.Open(o.Dir, opts)
+	if err != nil {
+		cache.Unref()
+		return nil, fmt.Errorf("open the checkpoint store in %s: %w", o.Dir, err)
+	}
+	s := &Store{db: db, cache: cache}
+	v, closer, err := db.Get(metaKey)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("read the checkpoint store in %s: %w", o.Dir, err), s.Close())
+	default:
+		found, n := binary.Uvarint(v)
+		if n > 0 && found != Version {
+			return nil, errors.Join(&VersionError{o.Dir, found}, closer.Close(), s.Close())
+		}
+		if n <= 0 || len(v) != n+24 {
+			return nil, errors.Join(fmt.Errorf("the checkpoint store in %s does not say what it holds: restore it from a backup", o.Dir), closer.Close(), s.Close())
+		}
+		v = v[n:]
+		s.meta = Meta{binary.BigEndian.Uint64(v), int64(binary.BigEndian.Uint64(v[8:])), int64(binary.BigEndian.Uint64(v[16:]))}
+		if err := closer.Close(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Meta returns what the store said when it was opened; the zero Meta for a new one.
+func (s *Store) Meta() Meta { return s.meta }
+
+// Each visits the entries of a table in key order. Neither slice may be kept.
+func (s *Store) Each(table byte, visit func(key, value []byte) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+	if err != nil {
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if err := visit(it.Key()[1:], it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return it.Close()
+}
+
+// ErrNotFound says that there is no entry under a key.
+var ErrNotFound = errors.New("state: no such entry")
+
+// Get returns a copy of one value, or ErrNotFound.
+func (s *Store) Get(table byte, key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(append([]byte{table}, key...))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, fmt.Errorf("%w: table %c, key %x", ErrNotFound, table, key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v = append([]byte(nil), v...)
+	return v, closer.Close()
+}
+
+// Batch collects a checkpoint. It is for one goroutine at a time.
+type Batch struct {
+	b   *pebble.Batch
+	key []byte
+	err error
+}
+
+// NewBatch begins one.
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
+
+// Put sets an entry.
+func (b *Batch) Put(table byte, key, value []byte) {
+	b.key = append(append(b.key[:0], table), key...)
+	b.err = errors.Join(b.err, b.b.Set(b.key, value, nil))
+}
+
+// Delete removes an entry.
+func (b *Batch) Delete(table byte, key []byte) {
+	b.key = append(append(b.key[:0], table), key...)
+	b.err = errors.Join(b.err, b.b.Delete(b.key, nil))
+}
+
+// Len is the size of the batch in bytes.
+func (b *Batch) Len() int { return b.b.Len() }
+
+// Commit makes the batch the state of the store, durably and as a whole, and
+// says what it now holds.
+func (s *Store) Commit(b *Batch, m Meta) error {
+	v := binary.AppendUvarint(nil, Version)
+	v = binary.BigEndian.AppendUint64(v, m.Applied)
+	v = binary.BigEndian.AppendUint64(v, uint64(m.Clock))
+	v = binary.BigEndian.AppendUint64(v, uint64(m.Wall))
+	b.err = errors.Join(b.err, b.b.Set(metaKey, v, nil))
+	if b.err != nil {
+		return errors.Join(b.err, b.b.Close())
+	}
+	if err := b.b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	return b.b.Close()
+}
+
+// Size is about how many bytes the store has on disk.
+func (s *Store) Size() int64 { return int64(s.db.Metrics().DiskSpaceUsage()) }
+
+// Close closes the store.
+func (s *Store) Close() error {
+	err := s.db.Close()
+	s.cache.Unref()
+	return err
+}
+
+// quiet passes on what Pebble reports as wrong.
+type quiet struct{ log *slog.Logger }
+
+func (quiet) Infof(string, ...any) {}
+func (q quiet) Errorf(format string, a ...any) {
+	if q.log != nil {
+		q.log.Error("checkpoint store: " + fmt.Sprintf(format, a...))
+	}
+}
+func (q quiet) Fatalf(format string, a ...any) {
+	q.Errorf(format, a...)
+	panic("checkpoint store: " + fmt.Sprintf(format, a...))
+}

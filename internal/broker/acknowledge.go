@@ -41,7 +41,8 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 			if s.queue.Receive(n) {
 				c.dirty(s)
 				if s.durable() {
-					after, _ = c.append(&record.Received{SID: s.sid, Number: n})
+					c.recv = record.Received{SID: s.sid, Number: n}
+					after, _ = c.append(&c.recv)
 				}
 			} else if s.durable() {
 				after = c.last // recorded before, perhaps in this batch
@@ -61,7 +62,8 @@ func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 	code := packet.Success
 	if s.inbound.has(a.ID) {
 		if s.durable() {
-			l.after = max(l.after, c.commit(&record.Released{SID: s.sid, PacketID: a.ID}))
+			c.free = record.Released{SID: s.sid, PacketID: a.ID}
+			l.after = max(l.after, c.commit(&c.free))
 		} else {
 			delete(s.inbound, a.ID)
 		}
@@ -97,7 +99,8 @@ func (c *Core) finish(s *Session, n, size uint64, qos byte) {
 // any other record that a change of the order would alter.
 func (c *Core) recordAcks(s *Session) {
 	if s.ackTo > s.ackFrom {
-		c.append(&record.Acked{SID: s.sid, From: s.ackFrom, To: s.ackTo, Size: s.ackSize})
+		c.acked = record.Acked{SID: s.sid, From: s.ackFrom, To: s.ackTo, Size: s.ackSize}
+		c.append(&c.acked)
 		s.ackFrom, s.ackTo = 0, 0
 	}
 	if s.limited && s.limits != nil {

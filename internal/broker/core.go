@@ -89,6 +89,12 @@ type Core struct {
 	ready   []*Link
 	last    Position // of the record appended last
 	scratch []byte
+	msg     record.Message // of the PUBLISH in hand
+	slab    slab
+	acked   record.Acked // to append from: no allocation
+	recv    record.Received
+	free    record.Released
+	sending record.Sending
 	save    checkpoint
 	notices []Notice
 

@@ -36,7 +36,8 @@ func (c *Core) pump(s *Session) {
 		after := e.Pos
 		if s.durable() {
 			if n >= s.queue.High() {
-				s.sending = c.commit(&record.Sending{SID: s.sid, High: n + sendAhead})
+				c.sending = record.Sending{SID: s.sid, High: n + sendAhead}
+				s.sending = c.commit(&c.sending)
 			}
 			after = max(after, s.sending)
 		}

@@ -24,7 +24,8 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 	if l.refusing && p.QoS > 0 {
 		return // nothing after a refused message, or their order would be lost
 	}
-	m := record.Message{QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Forward: p.Forward, Payload: p.Payload}
+	m := &c.msg
+	*m = record.Message{QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Forward: p.Forward, Payload: p.Payload}
 	if p.HasExpiry {
 		m.Expires = int64(c.now) + int64(p.Expiry)*1000
 	}
@@ -34,7 +35,7 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 			m.Publisher = s.sid
 		}
 	}
-	matched, ok := c.distribute(s, l, &m)
+	matched, ok := c.distribute(s, l, m)
 	if !ok {
 		c.refuse(l, p)
 		return
@@ -204,17 +205,49 @@ func (c *Core) sendQoS0(l *Link, attr *session.Attr, m *Message, after Position)
 func (c *Core) memory(f *fanout) *Message {
 	if f.mem == nil {
 		m := f.msg
-		n := len(m.Topic) + len(m.Forward)
-		b := make([]byte, n+len(m.Payload))
-		copy(b, m.Topic)
-		copy(b[len(m.Topic):], m.Forward)
-		copy(b[n:], m.Payload)
-		f.mem = &Message{Topic: b[:len(m.Topic):len(m.Topic)], Payload: b[n:], QoS: m.QoS, Expires: m.Expires}
-		if len(m.Forward) > 0 {
-			f.mem.Forward = b[len(m.Topic):n:n]
+		b := c.slab.bytes(len(m.Topic) + len(m.Forward) + len(m.Payload))
+		f.mem = c.slab.message()
+		*f.mem = Message{QoS: m.QoS, Expires: m.Expires}
+		n := copy(b, m.Topic)
+		f.mem.Topic, b = b[:n:n], b[n:]
+		if n = copy(b, m.Forward); n > 0 {
+			f.mem.Forward, b = b[:n:n], b[n:]
 		}
+		copy(b, m.Payload)
+		f.mem.Payload = b
 	}
 	return f.mem
+}
+
+// slab gives memory to messages that are kept in memory only, many from one
+// allocation. What one of them holds on to is the rest of its slab: 16 KiB at
+// most beside a large message.
+type slab struct {
+	b []byte
+	m []Message
+}
+
+const slabBytes, slabMessages = 16 << 10, 64
+
+func (s *slab) bytes(n int) []byte {
+	if n > slabBytes/4 {
+		return make([]byte, n)
+	}
+	if n > len(s.b) {
+		s.b = make([]byte, slabBytes)
+	}
+	b := s.b[:n:n]
+	s.b = s.b[n:]
+	return b
+}
+
+func (s *slab) message() *Message {
+	if len(s.m) == 0 {
+		s.m = make([]Message, slabMessages)
+	}
+	m := &s.m[0]
+	s.m = s.m[1:]
+	return m
 }
 
 // enqueueVolatile adds a delivery to a session that ends with its connection, or

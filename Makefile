@@ -1,0 +1,58 @@
+# 'make' builds; 'make ci' is all that is asked of a change.
+
+GO          ?= go
+FUZZTIME    ?= 60s
+SEEDS       ?= 1000
+SHORT_SEEDS ?= 50
+
+# Pinned, so that the same tree always gets the same answer. Raise them together
+# with the Go version in go.mod.
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.DEFAULT_GOAL := build
+.PHONY: build test race lint vuln fuzz sim sim-short crash interop bench demo ci clean
+
+build: ## the program, in bin/holdfast
+	$(GO) build -o bin/holdfast ./cmd/holdfast
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## all tests with the race detector
+	$(GO) test -race ./...
+
+lint: ## vet, staticcheck, and go.mod in order (format and layers are tests)
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+vuln: ## known vulnerabilities in what we call (needs the network)
+	$(GO) run $(GOVULNCHECK) ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	GO='$(GO)' .ci/fuzz $(FUZZTIME)
+
+sim: ## the simulation with SEEDS seeds
+	$(GO) test ./internal/sim -run Sim -count=1 -timeout 0 -seeds $(SEEDS)
+
+sim-short: ## the simulation as CI runs it
+	$(GO) test ./internal/sim -run Sim -count=1 -seeds $(SHORT_SEEDS)
+
+crash: ## kill a real broker process and look what is left
+	$(GO) test -count=1 ./test/crash/...
+
+interop: ## clients that others wrote; those that are missing fail it
+	HOLDFAST_REQUIRE_INTEROP=1 $(GO) test -count=1 ./test/interop/...
+
+bench: ## all benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+demo: ## what is kept and what is not
+	$(GO) run ./cmd/holdfast demo
+
+ci: ## what CI runs, on this machine
+	.ci/run
+
+clean:
+	rm -rf bin .ci/tmp

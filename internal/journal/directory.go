@@ -1,0 +1,153 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// segmentFile is a segment as found in the directory.
+type segmentFile struct {
+	ext    Extent
+	path   string
+	size   int64
+	first  Position // 0: the header is bad and no batch tells
+	stamp  Stamp    // of the header
+	detail string   // what is wrong with the header, or empty
+}
+
+// end returns the position of the end of the file.
+func (f *segmentFile) end() Position { return f.first + Position(max(f.size-segmentHeadSize, 0)) }
+
+// listSegments finds the segments in dir, in order, and reads their headers.
+// foreign gets the names of the files that are not the journal's. A *VersionError
+// is the only error besides those of the file system.
+func listSegments(fs vfs.FS, dir string, foreign func(path string)) ([]segmentFile, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: list %s: %w", dir, err)
+	}
+	slices.Sort(names) // the memory file system lists in random order
+	var files []segmentFile
+	for _, name := range names {
+		path := fs.PathJoin(dir, name)
+		ext, ok := parseSegmentName(name)
+		if !ok {
+			foreign(path)
+			continue
+		}
+		f := segmentFile{ext: ext, path: path}
+		if err := f.readHead(fs); err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// readHead fills in what the header says. When it is bad, the first batch that
+// is not tells the position as well.
+func (f *segmentFile) readHead(fs vfs.FS) error {
+	file, err := fs.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("journal: open %s: %w", f.path, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("journal: stat %s: %w", f.path, err)
+	}
+	f.size = info.Size()
+	buf := make([]byte, min(f.size, segmentHeadSize))
+	if err := readFull(file, f.path, buf); err != nil {
+		return err
+	}
+	h, detail := decodeSegmentHead(buf)
+	switch {
+	case detail == "" && h.version != formatVersion:
+		return &VersionError{Path: f.path, Version: h.version, Supported: formatVersion}
+	case detail == "" && h.ext != f.ext:
+		detail = fmt.Sprintf("the header says segment %d", h.ext)
+	case detail == "":
+		f.first, f.stamp = h.first, h.stamp
+		return nil
+	}
+	f.detail = detail
+	if f.size <= segmentHeadSize {
+		return nil
+	}
+	buf = make([]byte, f.size)
+	if err := readFull(file, f.path, buf); err != nil {
+		return err
+	}
+	f.first = firstByBatch(buf)
+	return nil
+}
+
+// readFull reads the start of a file into all of buf.
+func readFull(file vfs.File, path string, buf []byte) error {
+	for got := 0; got < len(buf); {
+		n, err := file.ReadAt(buf[got:], int64(got))
+		got += n
+		if err != nil && !(errors.Is(err, io.EOF) && got == len(buf)) {
+			return fmt.Errorf("journal: read %s at offset %d: %w", path, got, err)
+		}
+	}
+	return nil
+}
+
+// readSegment reads a whole file into buf, which it returns, grown when needed.
+func readSegment(fs vfs.FS, f *segmentFile, buf []byte) ([]byte, error) {
+	file, err := fs.Open(f.path, vfs.SequentialReadsOption)
+	if err != nil {
+		return buf, fmt.Errorf("journal: open %s: %w", f.path, err)
+	}
+	defer file.Close()
+	buf = slices.Grow(buf[:0], int(f.size))[:f.size]
+	return buf, readFull(file, f.path, buf)
+}
+
+// mkdirDurable creates dir and what is missing above it, and makes their names
+// durable. The name of dir is synced even when it is there: an earlier start
+// may have died before it did that.
+func mkdirDurable(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if parent == dir {
+		return nil
+	}
+	if _, err := fs.Stat(parent); errors.Is(err, os.ErrNotExist) {
+		if err := mkdirDurable(fs, parent); err != nil {
+			return err
+		}
+	}
+	_, err := fs.Stat(dir)
+	created := errors.Is(err, os.ErrNotExist)
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("journal: create directory %s: %w", dir, err)
+	}
+	err = syncDir(fs, parent)
+	if !created && errors.Is(err, os.ErrPermission) {
+		return nil // an administrator made dir in a directory that we may not read
+	}
+	if err != nil {
+		return fmt.Errorf("journal: sync directory %s: %w", parent, err)
+	}
+	return nil
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,231 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Replay gets each recovered frame, in order of positions. frame is only valid
+// during the call. An error ends [Open] with that error.
+type Replay = func(pos Position, ext Extent, stamp Stamp, frame []byte) error
+
+// Recovery says what [Open] found.
+type Recovery struct {
+	Frames    int64 // replayed
+	Bytes     int64 // bodies of the replayed frames
+	TornBytes int64 // cut from the end; never promised to anybody
+	LastStamp Stamp // the last one in the journal, replayed or not; zero in an empty one
+	Duration  time.Duration
+	Damaged   []Damage // in order of positions
+}
+
+// Damage is a range of positions that was durable and can not be read. Nothing
+// is done to its bytes; the frames around it are as good as ever.
+type Damage struct {
+	Extent   Extent
+	From, To Position // To is exclusive; equal to From when only a header is bad
+	Err      error    // what is wrong, a *CorruptError
+}
+
+// Open opens the journal in o.Dir, creating the directory when it is missing,
+// and replays every frame with a position of at least from, which says that
+// the journal was durable up to there; 0 means all that ever was. Segments that
+// are wholly below it are not read but for their headers.
+//
+// A torn end is cut. Damage is reported in Recovery.Damaged and in the log, and
+// replay goes on behind it. What is appended goes to a new segment, created by
+// the first Commit.
+//
+// Errors: a *[VersionError] when a segment is of a version that is not known,
+// before anything was replayed; a *[CorruptError] when a segment that is needed
+// is missing; the error of replay; what the file system says. No file was
+// changed then, but after an error of the file system.
+//
+// Two Journals in one directory destroy each other: locking it is up to the
+// caller.
+func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
+	var rec Recovery
+	began := time.Now()
+	o = o.withDefaults()
+	if err := mkdirDurable(o.FS, o.Dir); err != nil {
+		return nil, rec, err
+	}
+	files, err := listSegments(o.FS, o.Dir, func(path string) {
+		o.Logger.Warn("journal: ignoring a file that is not a segment", "path", path, "advice", "move it elsewhere")
+	})
+	if err != nil {
+		return nil, rec, err
+	}
+	files, unborn := splitUnborn(files)
+	start, err := findStart(o.Dir, files, from)
+	if err != nil {
+		return nil, rec, err
+	}
+
+	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition)}
+	w.frame = func(pos Position, ext Extent, stamp Stamp, body []byte) error {
+		if pos < from {
+			return nil
+		}
+		rec.Frames++
+		rec.Bytes += int64(len(body))
+		return replay(pos, ext, stamp, body)
+	}
+	w.damage = func(d Damage) {
+		rec.Damaged = append(rec.Damaged, d)
+		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
+	}
+	w.missing = func(from, to Position, before *segmentFile) error {
+		return missingError(before.path, from, to)
+	}
+	w.segment = func(*segmentFile, Position, int64, int64) {}
+	if err := w.run(start); err != nil {
+		return nil, rec, err
+	}
+	rec.LastStamp = w.stamp
+	rec.TornBytes = w.torn
+	if w.torn > 0 {
+		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut, "bytes", w.torn)
+	}
+
+	if err := settle(o, &w, unborn); err != nil {
+		return nil, rec, err
+	}
+	j := newJournal(o, &w)
+	rec.Duration = time.Since(began)
+	return j, rec, nil
+}
+
+// splitUnborn takes off the last segment when it died while it was created:
+// its header, synced before anything is written behind it, is not there.
+func splitUnborn(files []segmentFile) (rest []segmentFile, unborn *segmentFile) {
+	n := len(files)
+	if n > 0 && files[n-1].detail != "" && files[n-1].size <= segmentHeadSize {
+		return files[:n-1], &files[n-1]
+	}
+	return files, nil
+}
+
+// findStart returns the index of the segment that holds from.
+func findStart(dir string, files []segmentFile, from Position) (int, error) {
+	from = max(from, firstPosition)
+	if len(files) == 0 {
+		if from > firstPosition {
+			return 0, missingError(dir, firstPosition, from)
+		}
+		return 0, nil
+	}
+	start := -1
+	for i := range files {
+		if files[i].first != 0 && files[i].first <= from {
+			start = i
+		}
+	}
+	if start >= 0 {
+		return start, nil
+	}
+	if files[0].first == 0 {
+		return 0, nil // its header is lost; it may well start there
+	}
+	return 0, missingError(files[0].path, from, files[0].first)
+}
+
+func missingError(path string, from, to Position) error {
+	return &CorruptError{Path: path,
+		Detail: fmt.Sprintf("the segments with positions %d to %d, which recovery needs, are missing", from, to),
+		Advice: "put the missing files back, or restore journal and checkpoint from the same backup"}
+}
+
+// settle makes what was replayed durable and ends the last segment there, so
+// that the next one can go on.
+//
+// The end of the segment is written again, from where the last header says
+// that it was on the disk: a failed fsync may have been the reason of this
+// start, and then the page cache shows bytes, and calls them clean, that never
+// reached the disk.
+func settle(o Options, w *walk, unborn *segmentFile) error {
+	if unborn != nil {
+		if err := o.FS.Remove(unborn.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("journal: remove unfinished %s: %w", unborn.path, err)
+		}
+		if err := syncDir(o.FS, o.Dir); err != nil {
+			return fmt.Errorf("journal: sync %s: %w", o.Dir, err)
+		}
+	}
+	if len(w.files) == 0 {
+		return nil
+	}
+	f := &w.files[len(w.files)-1]
+	if f.first == 0 || w.cut < segmentHeadSize {
+		return nil // quarantined as a whole
+	}
+	again := segmentHeadSize
+	if synced := w.last.synced; synced > f.first {
+		again = min(segmentHeadSize+int(synced-f.first), w.cut)
+	}
+	pos := f.first + Position(w.cut-segmentHeadSize)
+	if w.last.closed && w.cut == w.last.end && w.last.synced == pos {
+		return nil // closed in peace
+	}
+	file, err := o.FS.OpenReadWrite(f.path, WriteCategory)
+	if err != nil {
+		return fmt.Errorf("journal: open %s to end it: %w", f.path, err)
+	}
+	if again < w.cut {
+		_, err = file.WriteAt(w.buf[again:w.cut], int64(again))
+		if err == nil {
+			err = file.Sync()
+		}
+	}
+	if err == nil {
+		// Only now, for it testifies to that sync.
+		var mark [batchHeadSize]byte
+		batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: pos}.put(mark[:])
+		_, err = file.WriteAt(mark[:], int64(w.cut))
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("journal: end %s at offset %d: %w", f.path, w.cut, err)
+	}
+	f.size = max(f.size, int64(w.cut+batchHeadSize))
+	return nil
+}
+
+// newJournal returns a Journal that goes on where w ended.
+func newJournal(o Options, w *walk) *Journal {
+	j := &Journal{opt: o}
+	j.blocks.cache, j.blocks.size = o.Cache, o.BlockSize
+	j.commit.written, j.commit.synced = w.end, w.end
+	j.durable.Store(w.end)
+	j.appender.base, j.appender.extFirst = w.end, w.end
+	j.appender.ext = 1
+
+	var end Position = firstPosition
+	for i := range w.files {
+		f := &w.files[i]
+		s := &segment{ext: f.ext, first: f.first, path: f.path, bytes: f.size}
+		if s.first == 0 {
+			s.first = end
+		}
+		switch {
+		case w.ends[i] != 0:
+			s.end = w.ends[i]
+		case i+1 < len(w.files) && w.files[i+1].ext == f.ext+1 && w.files[i+1].first != 0:
+			s.end = w.files[i+1].first
+		default:
+			s.end = f.end()
+		}
+		s.end = max(s.end, s.first)
+		end = s.end
+		j.segments.list = append(j.segments.list, s)
+		j.appender.ext = f.ext + 1
+	}
+	return j
+}

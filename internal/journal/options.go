@@ -1,0 +1,71 @@
+package journal
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// SyncMode says when committed bytes are forced to the disk.
+type SyncMode uint8
+
+// The sync modes, each with what it risks.
+const (
+	// SyncAlways: before Commit returns. Nothing is at risk.
+	SyncAlways SyncMode = iota
+	// SyncInterval: when Sync is called. A power cut loses what was committed
+	// since; the death of the process alone loses nothing.
+	SyncInterval
+	// SyncNever: when a segment is full. A power cut loses up to a segment.
+	SyncNever
+)
+
+// Sync is the sync policy. Interval is for whoever calls [Journal.Sync]; the
+// journal has no timer.
+type Sync struct {
+	Mode     SyncMode
+	Interval time.Duration
+}
+
+// Options configure [Open]. Zero values take the defaults.
+type Options struct {
+	FS  vfs.FS // default vfs.Default
+	Dir string // created when it is not there
+
+	// SegmentSize is the size in bytes at which a segment file is full,
+	// default 64 MiB. A frame that is larger gets a segment of its own.
+	SegmentSize int64
+
+	// BlockSize is the size in bytes of one append buffer, default 1 MiB. A
+	// batch does not cross blocks, so it is also the largest batch, but for
+	// one of a single larger frame.
+	BlockSize int
+
+	// Cache is how many bytes of the newest blocks stay in memory for
+	// readers, default 32 MiB. What is not committed stays, whatever it takes.
+	Cache int64
+
+	Sync   Sync
+	Logger *slog.Logger // default: none
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.SegmentSize <= 0 {
+		o.SegmentSize = 64 << 20
+	}
+	if o.BlockSize <= 0 {
+		o.BlockSize = 1 << 20
+	}
+	o.BlockSize = max(o.BlockSize, 256)
+	if o.Cache <= 0 {
+		o.Cache = 32 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}

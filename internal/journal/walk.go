@@ -1,0 +1,167 @@
+package journal
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// walk reads segments one after the other and tells batches, damage and a torn
+// end apart: what [Open] and [Verify] have in common. It writes nothing.
+//
+// A bad stretch is torn, and with all that follows it never was promised to
+// anybody, when it is in the last segment and nothing tells that it was on the
+// disk: no batch header's or end mark's synced (invariant 5 of [Journal]), and
+// not the position that recovery starts from. All else is damage: it is
+// named, and the walk goes on behind it.
+type walk struct {
+	fs    vfs.FS
+	from  Position // known to have been durable, since somebody recovers from it; 0: nothing known
+	files []segmentFile
+
+	frame   func(pos Position, ext Extent, stamp Stamp, body []byte) error
+	damage  func(d Damage)
+	missing func(from, to Position, before *segmentFile) error
+	segment func(f *segmentFile, end Position, batches, frames int64)
+
+	// The result.
+	end     Position   // where the journal ends
+	stamp   Stamp      // the last one
+	ends    []Position // of each of files
+	buf     []byte     // bytes of the last segment
+	last    scanned    // the last segment
+	cut     int        // offset in buf at which the last segment ends
+	torn    int64      // bytes behind cut that no end mark explains
+	batches int64      // in the segment that is read
+	frames  int64
+}
+
+// run walks the files from index start on. Their headers are read already; w.end
+// is the position where the first starts.
+func (w *walk) run(start int) error {
+	w.ends = make([]Position, len(w.files))
+	for i := start; i < len(w.files); i++ {
+		f := &w.files[i]
+		if err := w.join(i, start); err != nil {
+			return err
+		}
+		if f.detail != "" {
+			err := &CorruptError{Path: f.path, Detail: f.detail, Advice: adviceDamage}
+			to := w.end
+			if f.first == 0 && i == len(w.files)-1 {
+				// Nothing in it can be read. Positions that it may have had
+				// are not given out again.
+				to += Position(f.size - segmentHeadSize)
+			}
+			w.damage(Damage{Extent: f.ext, From: w.end, To: to, Err: err})
+			w.end = to
+		}
+		w.batches, w.frames = 0, 0
+		w.buf, w.last, w.cut, w.torn = w.buf[:0], scanned{}, 0, 0
+		if f.first != 0 {
+			if err := w.read(i); err != nil {
+				return err
+			}
+		}
+		w.ends[i] = w.end
+		w.segment(f, w.end, w.batches, w.frames)
+	}
+	// A file may also have lost its end.
+	if durable := max(w.from, w.last.synced); len(w.files) > 0 && durable > w.end {
+		f := &w.files[len(w.files)-1]
+		w.damage(Damage{Extent: f.ext, From: w.end, To: durable, Err: &CorruptError{
+			Path: f.path, Offset: int64(w.cut), Advice: adviceDamage,
+			Detail: fmt.Sprintf("the journal ends at position %d, and was durable up to %d", w.end, durable),
+		}})
+		w.end = durable
+	}
+	return nil
+}
+
+// join checks that file i goes on where the one before ended.
+func (w *walk) join(i, start int) error {
+	f := &w.files[i]
+	if f.first == 0 || f.first == w.end {
+		return nil
+	}
+	if i == start {
+		w.end = f.first
+		return nil
+	}
+	prev := &w.files[i-1]
+	switch {
+	case f.first < w.end:
+		return &CorruptError{Path: f.path, Detail: fmt.Sprintf("it starts at position %d, the segment before it ends at %d", f.first, w.end),
+			Advice: "two journals were mixed in one directory: restore the one that belongs there"}
+	case f.ext == prev.ext+1:
+		w.damage(Damage{Extent: prev.ext, From: w.end, To: f.first, Err: &CorruptError{
+			Path: prev.path, Offset: prev.size, Advice: adviceDamage,
+			Detail: fmt.Sprintf("it ends at position %d, the next segment starts at %d", w.end, f.first),
+		}})
+	default:
+		if err := w.missing(w.end, f.first, f); err != nil {
+			return err
+		}
+	}
+	w.end = f.first
+	return nil
+}
+
+// read scans file i and visits what it holds.
+func (w *walk) read(i int) error {
+	f := &w.files[i]
+	var err error
+	if w.buf, err = readSegment(w.fs, f, w.buf); err != nil {
+		return err
+	}
+	isLast := i == len(w.files)-1
+	if !isLast && w.files[i+1].ext == f.ext+1 && w.files[i+1].first >= f.first {
+		// Behind the start of the next segment are an end mark and what a
+		// crash left.
+		if size := Position(segmentHeadSize) + w.files[i+1].first - f.first; size < Position(len(w.buf)) {
+			w.buf = w.buf[:size]
+		}
+	}
+	s := scan(w.buf, f.first)
+	w.last, w.cut = s, s.end
+	if f.detail == "" {
+		w.stamp = f.stamp
+	}
+	durable := Position(math.MaxUint64)
+	if isLast {
+		durable = max(w.from, s.synced)
+	}
+	for k := range s.parts {
+		p := &s.parts[k]
+		pos := f.first + Position(p.off-segmentHeadSize)
+		if p.detail != "" && pos >= durable {
+			w.cut, w.torn = p.off, int64(len(w.buf)-p.off)
+			break
+		}
+		if err := w.part(f, p); err != nil {
+			return err
+		}
+	}
+	w.end = f.first + Position(w.cut-segmentHeadSize)
+	return nil
+}
+
+// part visits the frames of a part that is not torn.
+func (w *walk) part(f *segmentFile, p *part) error {
+	if p.hasHead {
+		w.stamp = p.head.stamp
+		w.batches++
+	}
+	return p.frames(w.buf, f.first,
+		func(pos Position, body []byte) error {
+			w.frames++
+			return w.frame(pos, f.ext, p.head.stamp, body)
+		},
+		func(from, to Position) {
+			w.damage(Damage{Extent: f.ext, From: from, To: to, Err: &CorruptError{
+				Path: f.path, Offset: segmentHeadSize + int64(from-f.first), Advice: adviceDamage,
+				Detail: fmt.Sprintf("%s; positions %d to %d can not be read", p.detail, from, to),
+			}})
+		})
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/config"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/server"
+)
+
+// ServeCmd runs the broker.
+type ServeCmd struct {
+	Config         string   `short:"c" placeholder:"FILE" env:"HOLDFAST_CONFIG" help:"Configuration file (TOML). 'holdfast config print' shows all keys."`
+	Listen         []string `short:"l" sep:"none" placeholder:"ADDRESS" help:"host:port or unix:/path to listen on; may be repeated. Port 0 lets the system choose. (default: 127.0.0.1:1883)"`
+	Data           string   `short:"d" placeholder:"DIR" help:"Folder of messages and sessions. (default: holdfast-data)"`
+	Store          string   `placeholder:"STORE" help:"disk, or memory: no files, all is lost at the end. (default: disk)"`
+	Sync           string   `placeholder:"WHEN" help:"always: what is acknowledged survives a power cut; 100ms (any duration) or never: most of it. (default: always)"`
+	AllowAnonymous bool     `help:"Whoever can reach a listener may use it; needed beyond loopback."`
+	LogLevel       string   `placeholder:"LEVEL" help:"debug, info, warn or error. (default: info)"`
+	LogFormat      string   `placeholder:"FORMAT" help:"text or json. (default: text)"`
+	Set            []string `sep:"none" placeholder:"KEY=VALUE" help:"Any key of the configuration file, such as limits.overflow=drop-oldest; may be repeated."`
+}
+
+// Help says where values come from and how it ends.
+func (c *ServeCmd) Help() string {
+	return `Nothing has to be configured. A flag counts before an environment variable
+(HOLDFAST_LISTEN, HOLDFAST_LIMITS_OVERFLOW, ...), that before the file, that before the
+default.
+
+SIGTERM or SIGINT ends it in order: no new connections, DISCONNECT to MQTT 5 clients,
+everything on the disk. A second one ends it at once, which loses nothing that was
+acknowledged either.`
+}
+
+// load makes the configuration of this run.
+func (c *ServeCmd) load(environment []string) (*config.Config, error) {
+	var overrides []config.Override
+	add := func(key, value, flag string) {
+		if value != "" {
+			overrides = append(overrides, config.Override{Key: key, Value: value, From: flag})
+		}
+	}
+	add("listen", strings.Join(c.Listen, ","), "--listen")
+	add("data", c.Data, "--data")
+	add("store", c.Store, "--store")
+	add("sync", c.Sync, "--sync")
+	if c.AllowAnonymous {
+		add("allow_anonymous", "true", "--allow-anonymous")
+	}
+	add("log.level", c.LogLevel, "--log-level")
+	add("log.format", c.LogFormat, "--log-format")
+	for _, pair := range c.Set {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, usageError("--set %s has no value; write --set KEY=VALUE", pair)
+		}
+		overrides = append(overrides, config.Override{Key: strings.TrimSpace(key), Value: strings.TrimSpace(value), From: "--set"})
+	}
+	loaded, err := config.Load(c.Config, environment, overrides)
+	if err != nil {
+		return nil, &ExitError{Code: ExitUsage, Err: err}
+	}
+	return loaded, nil
+}
+
+// newLogger makes the broker's log.
+func newLogger(w io.Writer, l config.Log) *slog.Logger {
+	level := map[config.Level]slog.Level{
+		config.LevelDebug: slog.LevelDebug, config.LevelInfo: slog.LevelInfo,
+		config.LevelWarn: slog.LevelWarn, config.LevelError: slog.LevelError,
+	}[l.Level]
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		// JSON would have nanoseconds, which nobody reads.
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
+	if l.Format == config.FormatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// options are those of the server for a configuration.
+func options(c *config.Config, log *slog.Logger) server.Options {
+	b := thisBuild()
+	version := b.Version
+	if b.Commit != "" {
+		version += " (" + b.Commit + ")"
+	}
+	o := server.Options{
+		Listen:         c.Listen,
+		AllowAnonymous: c.AllowAnonymous,
+
+		DataDir:     c.Data,
+		Memory:      c.Store == config.StoreMemory,
+		Sync:        journal.Sync{Mode: syncModes[c.Sync.Mode], Interval: c.Sync.Interval},
+		SegmentSize: int64(c.Journal.SegmentSize),
+		DiskBudget:  server.Budget{Bytes: int64(c.Limits.DiskBudget.Bytes), Percent: c.Limits.DiskBudget.Percent},
+
+		SessionExpiry:    c.Sessions.Expiry.Seconds(),
+		MaxSessionExpiry: c.Sessions.MaxExpiry.Seconds(),
+		MaxInflight:      int(c.Sessions.MaxInflight),
+		QueueQoS0:        c.Sessions.QueueQoS0,
+		Limits: broker.Limits{
+			Messages: int64(c.Limits.Messages),
+			Bytes:    int64(c.Limits.Bytes),
+			Overflow: overflows[c.Limits.Overflow],
+		},
+
+		MaxPacketSize:     int(c.Limits.MaxPacketSize),
+		ReceiveMaximum:    int(c.Limits.ReceiveMaximum),
+		TopicAliasMaximum: int(c.Limits.TopicAliasMaximum),
+		KeepAliveMax:      uint16(c.Limits.KeepAliveMax / time.Second),
+		ConnectTimeout:    c.Limits.ConnectTimeout,
+		RefuseGrace:       c.Limits.RefuseGrace,
+
+		Version: version,
+		Logger:  log,
+	}
+	// In the server's options a zero is the default; here it is meant.
+	if o.DiskBudget == (server.Budget{}) {
+		o.DiskBudget.Bytes = math.MaxInt64
+	}
+	if o.TopicAliasMaximum == 0 {
+		o.TopicAliasMaximum = -1
+	}
+	return o
+}
+
+var syncModes = map[config.SyncMode]journal.SyncMode{
+	config.SyncAlways:   journal.SyncAlways,
+	config.SyncInterval: journal.SyncInterval,
+	config.SyncNever:    journal.SyncNever,
+}
+
+var overflows = map[config.Overflow]broker.Overflow{
+	config.OverflowReject:     broker.OverflowReject,
+	config.OverflowDropOldest: broker.OverflowDropOldest,
+	config.OverflowDropNewest: broker.OverflowDropNewest,
+}
+
+// Run runs the broker until ctx ends.
+func (c *ServeCmd) Run(ctx context.Context, s Streams) error {
+	loaded, err := c.load(os.Environ())
+	if err != nil {
+		return err
+	}
+	log := newLogger(s.Err, loaded.Log)
+	for _, w := range loaded.Warnings {
+		log.Warn(w)
+	}
+	err = server.Run(ctx, options(loaded, log))
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil // it was told to end while it started
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is what the broker can be told. A Config made by Default or Load has
+// a value for everything.
+type Config struct {
+	Listen         []string // addresses as listen.Parse reads them
+	Data           string   // folder of the journal and the checkpoint
+	Store          Store
+	Sync           Sync
+	AllowAnonymous bool // listening beyond loopback without authentication is meant
+	Sessions       Sessions
+	Limits         Limits
+	Journal        Journal
+	Log            Log
+
+	// Warnings are things that are no errors and yet probably not meant.
+	Warnings []string
+
+	origin map[string]string // key path -> where its value came from; missing: the default
+}
+
+// Sessions says how long sessions are kept and what they keep.
+type Sessions struct {
+	Expiry      Expiry // sessions of MQTT 3.1 and 3.1.1 clients, which cannot ask for one
+	MaxExpiry   Expiry // the most an MQTT 5 client gets
+	QueueQoS0   bool   // keep QoS 0 messages for absent sessions too
+	MaxInflight uint16 // unacknowledged messages to one client, 1 to 65535
+}
+
+// Limits bound what one session, one client and the whole broker may take.
+type Limits struct {
+	Messages          uint64 // waiting messages of a session; 0: no limit
+	Bytes             Size   // bytes of the waiting messages of a session; 0: no limit
+	Overflow          Overflow
+	DiskBudget        Budget
+	MaxPacketSize     Size          // largest MQTT packet accepted
+	ReceiveMaximum    uint16        // unacknowledged QoS 1 and 2 messages from one client, 1 to 65535
+	TopicAliasMaximum uint16        // aliases that a client may set; 0: none
+	KeepAliveMax      time.Duration // longest keep alive of an MQTT 5 client; 0: what the client asks for
+	ConnectTimeout    time.Duration // from accepting a connection to its CONNECT
+	RefuseGrace       time.Duration // how long a 3.x connection with a refused message stays open
+}
+
+// Journal is about the files of the journal.
+type Journal struct {
+	SegmentSize Size // size at which a new segment file is begun
+}
+
+// Log is about the broker's log, which goes to standard error.
+type Log struct {
+	Level  Level
+	Format Format
+}
+
+// Default is the configuration of a broker that was told nothing.
+func Default() *Config {
+	return &Config{
+		Listen: []string{"127.0.0.1:1883"},
+		Data:   "holdfast-data",
+		Store:  StoreDisk,
+		Sync:   Sync{Mode: SyncAlways},
+		Sessions: Sessions{
+			Expiry:      Expiry(7 * day),
+			MaxExpiry:   Never,
+			MaxInflight: 1024,
+		},
+		Limits: Limits{
+			Overflow:          OverflowReject,
+			DiskBudget:        Budget{Percent: 80},
+			MaxPacketSize:     16 * MiB,
+			ReceiveMaximum:    1024,
+			TopicAliasMaximum: 64,
+			ConnectTimeout:    10 * time.Second,
+			RefuseGrace:       5 * time.Second,
+		},
+		Journal: Journal{SegmentSize: 64 * MiB},
+		Log:     Log{Level: LevelInfo, Format: FormatText},
+	}
+}
+
+// Origin says where the value of a key came from, for messages: "default",
+// "holdfast.toml:12", "environment variable HOLDFAST_DATA" or "--data".
+func (c *Config) Origin(path string) string {
+	if o, ok := c.origin[path]; ok {
+		return o
+	}
+	return "default"
+}

@@ -1,0 +1,160 @@
+package config
+
+import "strings"
+
+// key is one setting.
+type key struct {
+	path  string // dotted, as in TOML: "limits.overflow"
+	field func(*Config) any
+	doc   string // for 'config print'; lines as printed
+}
+
+// keys are all settings, in the order of 'config print': first those without a
+// table, then table by table.
+var keys = []key{
+	{"listen", func(c *Config) any { return &c.Listen }, `
+Addresses to listen on for MQTT: host:port over TCP, or unix:/path for a socket. An
+empty host means all interfaces; no port means 1883; port 0 lets the system choose
+one, which the start line tells. Beyond this machine needs allow_anonymous = true, as
+there is no authentication yet.`},
+	{"data", func(c *Config) any { return &c.Data }, `
+Folder of the journal and the checkpoint. Made when missing; one broker at a time.`},
+	{"store", func(c *Config) any { return &c.Store }, `
+"disk", or "memory": no files at all, and everything is gone when the broker ends.`},
+	{"sync", func(c *Config) any { return &c.Sync }, `
+When an acknowledged message is safe from a power cut:
+  "always"  before it is acknowledged
+  "100ms"   (any duration) at most so long after it was acknowledged
+  "never"   when the operating system gets round to it
+A crash of the broker alone loses nothing that was acknowledged with any of them.`},
+	{"allow_anonymous", func(c *Config) any { return &c.AllowAnonymous }, `
+Whoever can reach a listener may use it. Needed to listen beyond loopback.`},
+
+	{"sessions.expiry", func(c *Config) any { return &c.Sessions.Expiry }, `
+How long the session of an MQTT 3.1 or 3.1.1 client (clean session 0) is kept
+after its connection ended. A duration (units ms, s, m, h, d, w) or "never".`},
+	{"sessions.max_expiry", func(c *Config) any { return &c.Sessions.MaxExpiry }, `
+The longest session expiry that an MQTT 5 client gets; CONNACK tells it when that
+is less than it asked for. A duration or "never".`},
+	{"sessions.queue_qos0", func(c *Config) any { return &c.Sessions.QueueQoS0 }, `
+Keep QoS 0 messages for absent sessions as well.`},
+	{"sessions.max_inflight", func(c *Config) any { return &c.Sessions.MaxInflight }, `
+Unacknowledged QoS 1 and 2 messages to one client at a time, 1 to 65535; a client's
+own Receive Maximum counts when it is smaller.`},
+
+	{"limits.messages", func(c *Config) any { return &c.Limits.Messages }, `
+Messages that may wait for one session. 0: no limit.`},
+	{"limits.bytes", func(c *Config) any { return &c.Limits.Bytes }, `
+Bytes of messages that may wait for one session (B, KiB, MiB, GiB). 0: no limit.`},
+	{"limits.overflow", func(c *Config) any { return &c.Limits.Overflow }, `
+What happens to a message for a session that is at its limit:
+  "reject"       it is refused as a whole, for all its recipients, so that the
+                 publisher can try again: MQTT 5 gets 0x97 Quota exceeded, 3.x no
+                 acknowledgement and, when that lasts, its connection closed
+  "drop-oldest"  the session loses the message that waited longest
+  "drop-newest"  the session does not get this one`},
+	{"limits.disk_budget", func(c *Config) any { return &c.Limits.DiskBudget }, `
+What the data folder may take: a share of its file system or a size. Above it new
+messages that would need storing are refused until consumers have made room. 0: no
+budget.`},
+	{"limits.max_packet_size", func(c *Config) any { return &c.Limits.MaxPacketSize }, `
+The largest MQTT packet that is accepted, up to 256MiB.`},
+	{"limits.receive_maximum", func(c *Config) any { return &c.Limits.ReceiveMaximum }, `
+Unacknowledged QoS 1 and 2 messages from one MQTT 5 client at a time, 1 to 65535.`},
+	{"limits.topic_alias_maximum", func(c *Config) any { return &c.Limits.TopicAliasMaximum }, `
+Topic aliases that an MQTT 5 client may set, 0 to 65535.`},
+	{"limits.keep_alive_max", func(c *Config) any { return &c.Limits.KeepAliveMax }, `
+The longest keep alive; an MQTT 5 client that asks for more, or for none, is told
+this one. 3.x clients cannot be told and keep theirs. 0s: what the client asks for.`},
+	{"limits.connect_timeout", func(c *Config) any { return &c.Limits.ConnectTimeout }, `
+How long a new connection may take to send its CONNECT.`},
+	{"limits.refuse_grace", func(c *Config) any { return &c.Limits.RefuseGrace }, `
+How long the connection of a 3.x client stays open when a message of it was
+refused and MQTT has no way to say so.`},
+
+	{"journal.segment_size", func(c *Config) any { return &c.Journal.SegmentSize }, `
+Size at which a new journal file is begun. Files are deleted whole, so smaller ones
+give disk back sooner and larger ones are fewer.`},
+
+	{"log.level", func(c *Config) any { return &c.Log.Level }, `
+The least that is logged, to standard error: "debug", "info", "warn", "error".`},
+	{"log.format", func(c *Config) any { return &c.Log.Format }, `
+"text" for people, "json" for programs.`},
+}
+
+// find is the key with this path, or nil.
+func find(path string) *key {
+	for i := range keys {
+		if keys[i].path == path {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// table is the name of the table that the key is in, "" at the top, and its
+// name there.
+func (k *key) table() (table, name string) {
+	if t, n, ok := strings.Cut(k.path, "."); ok {
+		return t, n
+	}
+	return "", k.path
+}
+
+// environment is the variable that sets the key.
+func (k *key) environment() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_"))
+}
+
+// envPrefix begins the names of all our environment variables.
+const envPrefix = "HOLDFAST_"
+
+// tables are the names of the tables, in order.
+func tables() []string {
+	var names []string
+	for i := range keys {
+		if t, _ := keys[i].table(); t != "" && (len(names) == 0 || names[len(names)-1] != t) {
+			names = append(names, t)
+		}
+	}
+	return names
+}
+
+// nearestKey is the path of the key that was most probably meant by path: the
+// likest path, or a key of the same name in another table.
+func nearestKey(path string) string {
+	paths := make([]string, len(keys))
+	names := make([]string, len(keys))
+	for i := range keys {
+		paths[i] = keys[i].path
+		_, names[i] = keys[i].table()
+	}
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	// Where the table is right, look in that table first.
+	if t, _, ok := strings.Cut(path, "."); ok {
+		for _, p := range paths {
+			if pt, pn, _ := strings.Cut(p, "."); pt == t && nearest(last, []string{pn}) != "" {
+				return nearest(path, pathsOf(t))
+			}
+		}
+	}
+	if near := nearest(last, names); near != "" {
+		for i := range names {
+			if names[i] == near {
+				return paths[i]
+			}
+		}
+	}
+	return nearest(path, paths)
+}
+
+// pathsOf are the paths of the keys in a table.
+func pathsOf(table string) []string {
+	var paths []string
+	for i := range keys {
+		if t, _ := keys[i].table(); t == table {
+			paths = append(paths, keys[i].path)
+		}
+	}
+	return paths
+}

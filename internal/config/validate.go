@@ -1,0 +1,85 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/listen"
+)
+
+// maxPacket is the largest packet that MQTT can write: a remaining length of
+// 268,435,455 and its header.
+const maxPacket = 256 * MiB
+
+// validate says what is wrong with values that could be read. before are the
+// errors found so far: a key among them is not judged again.
+func (c *Config) validate(before Errors) Errors {
+	var wrong Errors
+	fail := func(path, format string, args ...any) {
+		for _, e := range before {
+			if e.Key == path {
+				return
+			}
+		}
+		where := c.origin[path]
+		wrong = append(wrong, &Error{Where: where, Key: path, Problem: fmt.Sprintf(format, args...)})
+	}
+
+	if len(c.Listen) == 0 {
+		fail("listen", "no address to listen on; write [\"127.0.0.1:1883\"]")
+	}
+	seen := make(map[listen.Address]bool)
+	for _, text := range c.Listen {
+		address, err := listen.Parse(text)
+		switch {
+		case err != nil:
+			fail("listen", "%v", err)
+			continue
+		case seen[address] && !strings.HasSuffix(address.Address, ":0"):
+			fail("listen", "%q is there twice; leave one out", text)
+		case !address.Local() && !c.AllowAnonymous:
+			fail("listen", "%q can be reached from other machines, and there is no authentication: anybody could read and publish; "+
+				"listen on 127.0.0.1, or say that this is meant with --allow-anonymous or allow_anonymous = true", text)
+		}
+		seen[address] = true
+	}
+	if c.Data == "" && c.Store == StoreDisk {
+		fail("data", "no folder; name one, or keep nothing with store = \"memory\"")
+	}
+	if c.Sessions.Expiry == 0 {
+		fail("sessions.expiry", "a persistent session that expires at once is none; write at least \"1s\"")
+	}
+	if c.Sessions.MaxExpiry == 0 {
+		fail("sessions.max_expiry", "with 0s no MQTT 5 session could outlive its connection; write at least \"1s\"")
+	}
+	if c.Sessions.MaxInflight == 0 {
+		fail("sessions.max_inflight", "with 0 nothing could be delivered; write 1 to 65535")
+	}
+	if c.Limits.ReceiveMaximum == 0 {
+		fail("limits.receive_maximum", "with 0 nobody could publish; write 1 to 65535")
+	}
+	if s := c.Limits.MaxPacketSize; s < KiB || s > maxPacket {
+		fail("limits.max_packet_size", "%v is out of range; write 1KiB to 256MiB", s)
+	}
+	if d := c.Limits.KeepAliveMax; d > 65535*time.Second || d%time.Second != 0 {
+		fail("limits.keep_alive_max", "%s cannot be said in MQTT; write whole seconds up to 65535s, or 0s", FormatDuration(d))
+	}
+	if c.Limits.ConnectTimeout <= 0 {
+		fail("limits.connect_timeout", "with 0s nobody could connect; write \"10s\"")
+	}
+	if c.Limits.RefuseGrace < time.Millisecond || c.Limits.RefuseGrace > time.Hour {
+		fail("limits.refuse_grace", "%s is out of range; write 1ms to 1h", FormatDuration(c.Limits.RefuseGrace))
+	}
+	if s := c.Journal.SegmentSize; s < MiB || s > 4*GiB {
+		fail("journal.segment_size", "%v is out of range; write 1MiB to 4GiB", s)
+	}
+	if c.Store == StoreMemory {
+		for _, path := range []string{"data", "sync", "journal.segment_size"} {
+			if o := c.origin[path]; o != "" {
+				c.Warnings = append(c.Warnings, fmt.Sprintf("%s (%s) has no effect with store = \"memory\"", path, o))
+			}
+		}
+	}
+	return wrong
+}

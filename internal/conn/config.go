@@ -1,0 +1,100 @@
+package conn
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+)
+
+// Queue takes batches to the core. Submit never blocks and may be called from
+// any goroutine; the batches of one connection stay in order. Its owner calls
+// [Batch.Done] on every batch after the core has handled it.
+type Queue interface {
+	Submit(*Batch)
+}
+
+// Reader reads stored messages. It belongs to one goroutine at a time.
+type Reader interface {
+	// Read returns the record at pos, valid until the next call.
+	Read(pos broker.Position) ([]byte, error)
+	// Release gives back what the reader holds; it may be used again.
+	Release()
+}
+
+// Defaults of [Config].
+const (
+	DefaultConnectTimeout    = 10 * time.Second
+	DefaultMaximumPacketSize = 16 << 20
+	DefaultTopicAliasMaximum = 64
+	DefaultReceiveMaximum    = 65535
+	DefaultWriteStall        = 30 * time.Second
+	DefaultLinger            = time.Second
+	DefaultCongestedEffects  = 10_000
+	DefaultCongestedBytes    = 4 << 20
+)
+
+// MaxBatches is how many batches of one connection may wait for the core.
+const MaxBatches = 4
+
+// Config is what all connections of a server share. Zero fields take the
+// defaults above; Queue, NewReader and Now are needed.
+type Config struct {
+	Queue Queue
+	// NewReader gives a reader of stored messages; FreeReader takes it back
+	// (nil: it is left to the garbage collector). Each is used by one writer
+	// at a time and only while that has something to write.
+	NewReader  func() Reader
+	FreeReader func(Reader)
+	// Now is the broker clock, for message expiry. Any goroutine calls it.
+	Now func() broker.Time
+
+	// ConnectTimeout is how long a new connection has for its CONNECT.
+	ConnectTimeout time.Duration
+	// MaximumPacketSize is the largest packet accepted, in bytes with its
+	// header; CONNACK tells MQTT 5 clients.
+	MaximumPacketSize int
+	// TopicAliasMaximum is the highest topic alias an MQTT 5 client may use;
+	// negative: none.
+	TopicAliasMaximum int
+	// ReceiveMaximum is how many QoS 1 and 2 publishes an MQTT 5 client may
+	// have unacknowledged, 1 to 65535.
+	ReceiveMaximum int
+	// WriteStall is how long a client may take nothing at all of what is
+	// written to it before its connection is closed.
+	WriteStall time.Duration
+	// Linger is how long a connection that was closed by this side waits for
+	// the client to close its own, so that the last packet arrives.
+	Linger time.Duration
+	// CongestedEffects and CongestedBytes are how many QoS 0 deliveries, and
+	// bytes of them, may wait for one client before the core is told to drop
+	// further ones.
+	CongestedEffects int
+	CongestedBytes   int
+
+	Logger *slog.Logger
+}
+
+// WithDefaults returns the configuration with its zero fields filled in.
+func (c Config) WithDefaults() Config {
+	set(&c.ConnectTimeout, DefaultConnectTimeout)
+	set(&c.MaximumPacketSize, DefaultMaximumPacketSize)
+	set(&c.TopicAliasMaximum, DefaultTopicAliasMaximum)
+	c.TopicAliasMaximum = max(c.TopicAliasMaximum, 0)
+	set(&c.ReceiveMaximum, DefaultReceiveMaximum)
+	set(&c.WriteStall, DefaultWriteStall)
+	set(&c.Linger, DefaultLinger)
+	set(&c.CongestedEffects, DefaultCongestedEffects)
+	set(&c.CongestedBytes, DefaultCongestedBytes)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func set[T comparable](field *T, def T) {
+	var zero T
+	if *field == zero {
+		*field = def
+	}
+}

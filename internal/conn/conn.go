@@ -1,0 +1,182 @@
+package conn
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+)
+
+// Conn is one client connection. Serve runs it; Push gives it work; both are
+// safe together with Close.
+type Conn struct {
+	nc   net.Conn
+	cfg  *Config
+	link *broker.Link
+
+	input  // of the reading goroutine
+	output // of the writing goroutine, while there is one
+
+	// unacked counts QoS 1 and 2 publishes of an MQTT 5 client that it has no
+	// answer to: the reader adds, the writer takes away.
+	unacked atomic.Int32
+
+	// mu guards all below. It is held for moments only, never while reading,
+	// writing or waiting, so that Push cannot hold up the loop.
+	mu        sync.Mutex
+	room      sync.Cond     // a batch is done, or waiting for one is pointless
+	inflight  int           // batches that the core has not handled
+	keepAlive time.Duration // 1.5 times the keep alive; 0: none
+	queue     *effects      // what waits for the writer; nil: nothing
+	qos0      int           // QoS 0 deliveries waiting or being written,
+	qos0Bytes int           // ... and the bytes of those in memory
+	writing   bool          // a writer runs
+	announced bool          // the core has been given a CONNECT
+	sealed    bool          // an EffClose is queued, or nothing can be sent anymore: Push does nothing
+	flushed   bool          // the EffClose has been done
+	over      bool          // OpClosed has been submitted: nothing else may be
+	failed    bool          // writing failed, or Close: the connection is closed
+	draining  bool          // the reader only waits for the client to close
+	congested bool          // the core has been told so
+}
+
+// input is what only the reading goroutine uses.
+type input struct {
+	raw        syscall.RawConn       // nil: plain reads
+	onReadable func(fd uintptr) bool // tryRead, kept so that it is made once
+	hold       *buffer               // bytes of an incomplete packet, nil: none
+	have       int                   // how many
+	need       int                   // size of the packet in hold when it is larger than a big buffer
+	readErr    error                 // of the last tryRead
+	lastRead   time.Time
+	connected  bool // CONNECT has been decoded
+	version    packet.Version
+	authMethod bool     // CONNECT had an authentication method
+	aliases    [][]byte // the client's topic aliases; aliases[0] is alias 1
+}
+
+// New makes a connection of nc. The configuration is shared, not copied, and
+// must have its defaults filled in (see [Config.WithDefaults]).
+func New(nc net.Conn, cfg *Config) *Conn {
+	c := &Conn{nc: nc, cfg: cfg}
+	c.room.L = &c.mu
+	c.onReadable = c.tryRead
+	c.raw = rawConn(nc)
+	return c
+}
+
+// Remote is the client's address.
+func (c *Conn) Remote() string {
+	if a := c.nc.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// Serve reads until the connection ends, tells the core, and closes it. It
+// returns when no input of this connection will be submitted anymore.
+func (c *Conn) Serve(link *broker.Link) {
+	c.link = link
+	c.finish(c.read())
+}
+
+// Close ends the connection at once: nothing is flushed.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	c.failed, c.sealed = true, true
+	c.dropQueue()
+	c.room.Broadcast()
+	c.mu.Unlock()
+	c.nc.Close()
+}
+
+// Push appends effects to what is to be written, in order, and returns at once.
+// The slice may be used again afterwards. After an EffClose, or when the
+// connection is gone, effects are dropped: whatever must not be lost is in the
+// session.
+func (c *Conn) Push(list []broker.Effect) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sealed || len(list) == 0 {
+		return
+	}
+	if c.queue == nil {
+		c.queue = getEffects()
+	}
+	for i := range list {
+		switch e := &list[i]; e.Kind {
+		case broker.EffDeliver:
+			if e.QoS == 0 {
+				c.qos0++
+				c.qos0Bytes += inMemory(e)
+			}
+		case broker.EffClose:
+			c.sealed = true
+			list = list[:i+1]
+		}
+		if c.sealed {
+			break
+		}
+	}
+	c.queue.list = append(c.queue.list, list...)
+	c.startWriter()
+	if !c.congested && (c.qos0 > c.cfg.CongestedEffects || c.qos0Bytes > c.cfg.CongestedBytes) {
+		c.congested = true
+		c.signal(broker.OpCongested)
+	}
+}
+
+// inMemory is how many bytes a QoS 0 delivery keeps in memory while it waits.
+func inMemory(e *broker.Effect) int {
+	if e.Message == nil {
+		return 0
+	}
+	return len(e.Message.Topic) + len(e.Message.Forward) + len(e.Message.Payload)
+}
+
+// startWriter starts the writer if none runs. c.mu is held.
+func (c *Conn) startWriter() {
+	if !c.writing {
+		c.writing = true
+		go c.write()
+	}
+}
+
+// signal submits a batch of one op without content. c.mu is held.
+func (c *Conn) signal(kind broker.OpKind) {
+	if c.over || !c.announced {
+		return
+	}
+	b := getBatch(c)
+	b.add(kind)
+	c.cfg.Queue.Submit(b)
+}
+
+// submit hands a batch of the reader to the core, after waiting for room.
+func (c *Conn) submit(b *Batch) {
+	c.mu.Lock()
+	for c.inflight >= MaxBatches && !c.flushed && !c.failed {
+		c.room.Wait()
+	}
+	if c.flushed || c.failed || c.over {
+		c.mu.Unlock()
+		b.free()
+		return
+	}
+	c.inflight++
+	c.announced = true
+	b.counted = true
+	c.cfg.Queue.Submit(b)
+	c.mu.Unlock()
+}
+
+func (c *Conn) batchDone() {
+	c.mu.Lock()
+	c.inflight--
+	c.room.Signal() // only the reader waits
+	c.mu.Unlock()
+}

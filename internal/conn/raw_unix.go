@@ -1,0 +1,40 @@
+//go:build unix
+
+package conn
+
+import (
+	"net"
+	"syscall"
+)
+
+// rawConn gives the descriptor of connections that are one and nothing more.
+func rawConn(nc net.Conn) syscall.RawConn {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return nil // something that transforms bytes must be read through
+	}
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// tryRead reads once without blocking; false: nothing there yet, wait. The
+// buffer is taken when there may be something and given back when there is not.
+func (c *Conn) tryRead(fd uintptr) bool {
+	into := c.target()
+	for {
+		n, err := syscall.Read(int(fd), into.b[c.have:c.limit(into)])
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			c.unused(into)
+			return false
+		}
+		c.readErr = c.filled(into, n, err)
+		return true
+	}
+}

@@ -1,0 +1,220 @@
+package conn
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+)
+
+func message(topic, payload string) *broker.Message {
+	return &broker.Message{Topic: []byte(topic), Payload: []byte(payload)}
+}
+
+func stored(m record.Message) []byte {
+	b := make([]byte, m.Size())
+	m.Put(b)
+	return b
+}
+
+func TestEffectsInOrder(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v5())
+		q.store[100] = stored(record.Message{QoS: 2, Topic: []byte("s"), Payload: []byte("kept"), Expires: 61_000})
+		q.push(effPacket(&packet.Connack{}), ack(packet.PUBACK, 1), ack(packet.PUBREL, 2))
+		q.push(broker.Effect{Kind: broker.EffDeliver, QoS: 1, ID: 5, Number: 5, Pos: 100, Dup: true, Retain: true, SubIDs: []uint32{3, 4}})
+		q.push(deliver(0, message("m", "x")), hangUp, ack(packet.PUBACK, 9))
+		q.wantReceived(packet.V5, "CONNACK 0x00", "PUBACK 1 0x00", "PUBREL 2 0x00",
+			"publish s q1 id5 kept dup retain expiry60 sub[3 4]", "publish m q0 id0 x", "closed")
+		q.want("closed server")
+	})
+}
+
+func TestConnackTellsTheLimitsOfTheConnection(t *testing.T) {
+	start(t, Config{ReceiveMaximum: 7, TopicAliasMaximum: 3, MaximumPacketSize: 9999}, func(t *testing.T, q *bench) {
+		q.connect(v5())
+		q.push(effPacket(&packet.Connack{}))
+		head := make([]byte, 2)
+		read(t, q, head)
+		body := make([]byte, head[1])
+		read(t, q, body)
+		p, err := packet.Decode(packet.Header{Type: packet.CONNACK, Length: len(body), Size: 2}, body, packet.V5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := p.(*packet.Connack); c.ReceiveMaximum != 7 || c.TopicAliasMaximum != 3 || c.MaximumPacketSize != 9999 {
+			t.Errorf("CONNACK %+v", c)
+		}
+	})
+}
+
+func read(t *testing.T, q *bench, b []byte) {
+	t.Helper()
+	for n := 0; n < len(b); {
+		m, err := q.client.Read(b[n:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += m
+	}
+}
+
+func TestWhatCannotBeDeliveredIsReported(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		p := v5()
+		p.MaximumPacketSize = 100
+		q.connect(p)
+		expired := func(n uint64, dup bool) broker.Effect {
+			e := deliver(n, &broker.Message{Topic: []byte("e"), QoS: 1, Expires: 1000})
+			e.Dup = dup
+			return e
+		}
+		large := message("l", strings.Repeat("x", 100))
+		q.push(expired(1, false), expired(2, true), deliver(3, large), deliver(0, large),
+			broker.Effect{Kind: broker.EffDeliver, QoS: 1, ID: 4, Number: 4, Pos: 77}, deliver(5, message("ok", "")))
+		q.wantReceived(packet.V5, "publish e q1 id2  dup expiry1", "publish ok q0 id0 ")
+		q.want(
+			fmt.Sprintf("undelivered 1 why %d", broker.DropMessageExpired),
+			fmt.Sprintf("undelivered 3 why %d", broker.DropTooLarge),
+			fmt.Sprintf("undelivered 4 why %d", broker.DropDamaged))
+	})
+}
+
+func TestTopicAliasesToTheClient(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		p := v5()
+		p.TopicAliasMaximum = 2
+		p.MaximumPacketSize = 50
+		q.connect(p)
+		for _, topic := range []string{"long/first", "long/first", "ab", "long/second", "long/third", "long/second"} {
+			q.push(deliver(0, message(topic, "x")))
+		}
+		q.push(deliver(0, message("long/first", strings.Repeat("y", 38)))) // fits with its alias only
+		q.wantReceived(packet.V5,
+			"publish long/first q0 id0 x alias1", "publish  q0 id0 x alias1", "publish ab q0 id0 x",
+			"publish long/second q0 id0 x alias2", "publish long/third q0 id0 x", "publish  q0 id0 x alias2",
+			"publish  q0 id0 38 bytes alias1")
+	})
+}
+
+func TestAliasIsNotToldByAMessageThatIsNotSent(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		p := v5()
+		p.TopicAliasMaximum = 1
+		p.MaximumPacketSize = 30
+		q.connect(p)
+		q.push(deliver(0, message("topic", strings.Repeat("x", 30))),
+			deliver(0, message("topic", strings.Repeat("y", 20))), // no room to tell an alias
+			deliver(0, message("topic", "z")), deliver(0, message("topic", "z")))
+		q.wantReceived(packet.V5, "publish topic q0 id0 yyyyyyyyyyyyyyyyyyyy",
+			"publish topic q0 id0 z alias1", "publish  q0 id0 z alias1")
+	})
+}
+
+func TestNoReasonForWhoDoesNotWantIt(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		p := v5()
+		p.RequestProblemInfo = false
+		q.connect(p)
+		suback := &packet.Suback{ID: 1, Codes: []packet.Reason{0}, Reason: "because"}
+		q.push(effPacket(suback))
+		b := make([]byte, 6) // 90 04 0001 00 00: as short as can be
+		read(t, q, b)
+		if want := suback.Append(nil, packet.V5); len(want) <= len(b) || b[1] != 4 {
+			t.Errorf("SUBACK % x", b)
+		}
+		if suback.Reason == "" {
+			t.Error("the core's packet was changed")
+		}
+	})
+}
+
+func TestCongestion(t *testing.T) {
+	for _, cfg := range []Config{{CongestedEffects: 10}, {CongestedBytes: 12 * 20_000}} {
+		start(t, cfg, func(t *testing.T, q *bench) {
+			q.connect(v311())
+			m := message("t", strings.Repeat("x", 20_000)) // a few fill a buffer
+			for range 13 {
+				q.push(deliver(0, m))
+			}
+			q.push(deliver(0, m))
+			q.want("congested") // once
+			for range 14 {
+				q.wantReceived(packet.V311, "publish t q0 id0 20000 bytes")
+			}
+			q.want("flowing") // once
+		})
+	}
+}
+
+func TestPushNeverWaits(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v311())
+		for i := range 5000 { // nobody reads
+			q.push(ack(packet.PUBACK, uint16(i+1)))
+		}
+		for i := range 5000 {
+			q.wantReceived(packet.V311, fmt.Sprintf("PUBACK %d 0x00", i+1))
+		}
+	})
+}
+
+func TestWriteStall(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v311())
+		began := time.Now()
+		q.push(ack(packet.PUBACK, 1))
+		<-q.ended
+		if d := time.Since(began); d < DefaultWriteStall || d > 2*DefaultWriteStall {
+			t.Errorf("closed after %v", d)
+		}
+		q.want("closed lost")
+	})
+}
+
+func TestSlowIsNotStalled(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v311())
+		q.push(deliver(0, message("t", strings.Repeat("x", 200))))
+		b := make([]byte, 20)
+		for range 10 { // 20 bytes in 25 s: no more than a crawl
+			time.Sleep(25 * time.Second)
+			read(t, q, b)
+		}
+		select {
+		case <-q.ended:
+			t.Error("the connection was closed")
+		default:
+		}
+	})
+}
+
+// After EffClose the connection stays until the client has had time to read,
+// and whatever the client still sends is thrown away.
+func TestCloseFromTheCore(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v5())
+		q.push(effPacket(&packet.Disconnect{Code: packet.SessionTakenOver}), hangUp)
+		q.wantReceived(packet.V5, "DISCONNECT 0x8e", "closed")
+		q.want("closed server")
+		<-q.ended
+		synctest.Wait()
+	})
+}
+
+// All batches that wait are done after the connection has ended: no one may be
+// left to touch it.
+func TestBatchesOutliveTheConnection(t *testing.T) {
+	start(t, Config{}, func(t *testing.T, q *bench) {
+		q.connect(v311())
+		q.send(packet.V311, publish("t", 1, 1, "x"))
+		q.client.Close()
+		<-q.ended
+		q.want("publish t q1 id1 x", "closed lost")
+	})
+}

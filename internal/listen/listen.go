@@ -1,0 +1,70 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Listen opens the address. The error says what is in the way and how to mend
+// it; it wraps that of the system.
+func Listen(ctx context.Context, a Address) (net.Listener, error) {
+	if a.Network == "unix" {
+		return listenUnix(ctx, a)
+	}
+	lc := net.ListenConfig{
+		// MQTT has its own keep alive, and clients that turn it off get the
+		// system's: a client that vanished must not be kept for ever.
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 8},
+	}
+	l, err := lc.Listen(ctx, "tcp", a.Address)
+	if err != nil {
+		return nil, explain(a, err)
+	}
+	return l, nil
+}
+
+// listenUnix listens on a socket file. One that a dead process left is removed;
+// one that somebody answers at is not.
+func listenUnix(ctx context.Context, a Address) (net.Listener, error) {
+	if info, err := os.Lstat(a.Address); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("listen on %s: the file exists and is not a socket; remove it or choose another path", a)
+		}
+		if nc, err := net.DialTimeout("unix", a.Address, time.Second); err == nil {
+			nc.Close()
+			return nil, fmt.Errorf("listen on %s: another process answers there; stop it or choose another path", a)
+		}
+		if err := os.Remove(a.Address); err != nil {
+			return nil, fmt.Errorf("listen on %s: remove the socket that an earlier process left: %w", a, err)
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", a.Address)
+	if err != nil {
+		return nil, explain(a, err)
+	}
+	return l, nil // closing it removes the file
+}
+
+// explain adds to the system's error what can be done about it.
+func explain(a Address, err error) error {
+	advice := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = "; another process listens there: stop it, or choose another address"
+	case errors.Is(err, syscall.EACCES):
+		advice = "; ports below 1024 need a privilege, and a socket file a folder that may be written to"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		advice = "; this machine has no such address"
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Errorf("listen on %s: %w%s", a, err, advice)
+}

@@ -90,25 +90,35 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 
 // readFull reads the start of a file into all of buf.
 func readFull(file vfs.File, path string, buf []byte) error {
+	return readAt(file, path, buf, 0)
+}
+
+func readAt(file vfs.File, path string, buf []byte, off int64) error {
 	for got := 0; got < len(buf); {
-		n, err := file.ReadAt(buf[got:], int64(got))
+		n, err := file.ReadAt(buf[got:], off+int64(got))
 		got += n
 		if err != nil && !(errors.Is(err, io.EOF) && got == len(buf)) {
-			return fmt.Errorf("journal: read %s at offset %d: %w", path, got, err)
+			return fmt.Errorf("journal: read %s at offset %d: %w", path, off+int64(got), err)
 		}
 	}
 	return nil
 }
 
-// readSegment reads a whole file into buf, which it returns, grown when needed.
-func readSegment(fs vfs.FS, f *segmentFile, buf []byte) ([]byte, error) {
+// readSegment reads a file without skip bytes behind its header into buf, which
+// it returns, grown when needed: as if the segment began skip positions later.
+func readSegment(fs vfs.FS, f *segmentFile, buf []byte, skip int) ([]byte, error) {
 	file, err := fs.Open(f.path, vfs.SequentialReadsOption)
 	if err != nil {
 		return buf, fmt.Errorf("journal: open %s: %w", f.path, err)
 	}
 	defer file.Close()
-	buf = slices.Grow(buf[:0], int(f.size))[:f.size]
-	return buf, readFull(file, f.path, buf)
+	n := int(f.size) - skip
+	buf = slices.Grow(buf[:0], n)[:n]
+	head := min(segmentHeadSize, n)
+	if err := readAt(file, f.path, buf[:head], 0); err != nil {
+		return buf, err
+	}
+	return buf, readAt(file, f.path, buf[head:], int64(skip+head))
 }
 
 // mkdirDurable creates dir and what is missing above it, and makes their names

@@ -87,7 +87,7 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	rec.LastStamp = w.stamp
 	rec.TornBytes = w.torn
 	if w.torn > 0 {
-		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut, "bytes", w.torn)
+		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut+w.skipped, "bytes", w.torn)
 	}
 
 	if err := settle(o, &w, unborn); err != nil {
@@ -161,11 +161,12 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 	if f.first == 0 || w.cut < segmentHeadSize {
 		return nil // quarantined as a whole
 	}
+	first := f.first + Position(w.skipped)
 	again := segmentHeadSize
-	if synced := w.last.synced; synced > f.first {
-		again = min(segmentHeadSize+int(synced-f.first), w.cut)
+	if synced := w.last.synced; synced > first {
+		again = min(segmentHeadSize+int(synced-first), w.cut)
 	}
-	pos := f.first + Position(w.cut-segmentHeadSize)
+	pos := first + Position(w.cut-segmentHeadSize)
 	if w.last.closed && w.cut == w.last.end && w.last.synced == pos {
 		return nil // closed in peace
 	}
@@ -174,7 +175,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		return fmt.Errorf("journal: open %s to end it: %w", f.path, err)
 	}
 	if again < w.cut {
-		_, err = file.WriteAt(w.buf[again:w.cut], int64(again))
+		_, err = file.WriteAt(w.buf[again:w.cut], int64(again+w.skipped))
 		if err == nil {
 			err = file.Sync()
 		}
@@ -183,7 +184,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		// Only now, for it testifies to that sync.
 		var mark [batchHeadSize]byte
 		batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: pos}.put(mark[:])
-		_, err = file.WriteAt(mark[:], int64(w.cut))
+		_, err = file.WriteAt(mark[:], int64(w.cut+w.skipped))
 	}
 	if err == nil {
 		err = file.Sync()
@@ -192,9 +193,9 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("journal: end %s at offset %d: %w", f.path, w.cut, err)
+		return fmt.Errorf("journal: end %s at offset %d: %w", f.path, w.cut+w.skipped, err)
 	}
-	f.size = max(f.size, int64(w.cut+batchHeadSize))
+	f.size = max(f.size, int64(w.cut+w.skipped+batchHeadSize))
 	return nil
 }
 

@@ -29,7 +29,8 @@ type walk struct {
 	end     Position   // where the journal ends
 	stamp   Stamp      // the last one
 	ends    []Position // of each of files
-	buf     []byte     // bytes of the last segment
+	buf     []byte     // bytes of the last segment,
+	skipped int        // ... without so many behind its header
 	last    scanned    // the last segment
 	cut     int        // offset in buf at which the last segment ends
 	torn    int64      // bytes behind cut that no end mark explains
@@ -58,7 +59,7 @@ func (w *walk) run(start int) error {
 			w.end = to
 		}
 		w.batches, w.frames = 0, 0
-		w.buf, w.last, w.cut, w.torn = w.buf[:0], scanned{}, 0, 0
+		w.buf, w.skipped, w.last, w.cut, w.torn = w.buf[:0], 0, scanned{}, 0, 0
 		if f.first != 0 {
 			if err := w.read(i); err != nil {
 				return err
@@ -71,7 +72,7 @@ func (w *walk) run(start int) error {
 	if durable := max(w.from, w.last.synced); len(w.files) > 0 && durable > w.end {
 		f := &w.files[len(w.files)-1]
 		w.damage(Damage{Extent: f.ext, From: w.end, To: durable, Err: &CorruptError{
-			Path: f.path, Offset: int64(w.cut), Advice: adviceDamage,
+			Path: f.path, Offset: int64(w.cut + w.skipped), Advice: adviceDamage,
 			Detail: fmt.Sprintf("the journal ends at position %d, and was durable up to %d", w.end, durable),
 		}})
 		w.end = durable
@@ -112,18 +113,34 @@ func (w *walk) join(i, start int) error {
 func (w *walk) read(i int) error {
 	f := &w.files[i]
 	var err error
-	if w.buf, err = readSegment(w.fs, f, w.buf); err != nil {
+	skip := w.skip(f)
+	if w.buf, err = readSegment(w.fs, f, w.buf, skip); err != nil {
 		return err
 	}
+	if skip > 0 && len(w.buf) > segmentHeadSize {
+		if _, detail := decodeBatchHead(w.buf[segmentHeadSize:], w.from); detail != "" {
+			// No batch starts there: a damaged one, or a position that no
+			// Journal gave. The whole segment tells.
+			skip = 0
+			if w.buf, err = readSegment(w.fs, f, w.buf, 0); err != nil {
+				return err
+			}
+		}
+	}
+	first := f.first + Position(skip)
+	w.skipped = skip
 	isLast := i == len(w.files)-1
 	if !isLast && w.files[i+1].ext == f.ext+1 && w.files[i+1].first >= f.first {
 		// Behind the start of the next segment are an end mark and what a
 		// crash left.
-		if size := Position(segmentHeadSize) + w.files[i+1].first - f.first; size < Position(len(w.buf)) {
+		if size := Position(segmentHeadSize) + w.files[i+1].first - first; size < Position(len(w.buf)) {
 			w.buf = w.buf[:size]
 		}
 	}
-	s := scan(w.buf, f.first)
+	s := scan(w.buf, first)
+	if skip > 0 {
+		s.synced = max(s.synced, w.from)
+	}
 	w.last, w.cut = s, s.end
 	if f.detail == "" {
 		w.stamp = f.stamp
@@ -134,26 +151,36 @@ func (w *walk) read(i int) error {
 	}
 	for k := range s.parts {
 		p := &s.parts[k]
-		pos := f.first + Position(p.off-segmentHeadSize)
+		pos := first + Position(p.off-segmentHeadSize)
 		if p.detail != "" && pos >= durable {
 			w.cut, w.torn = p.off, int64(len(w.buf)-p.off)
 			break
 		}
-		if err := w.part(f, p); err != nil {
+		if err := w.part(f, first, p); err != nil {
 			return err
 		}
 	}
-	w.end = f.first + Position(w.cut-segmentHeadSize)
+	w.end = first + Position(w.cut-segmentHeadSize)
 	return nil
 }
 
+// skip is how many bytes behind the header of f do not matter: what lies before
+// the position that recovery starts from is not read, so that a start does not
+// take longer the more a segment holds.
+func (w *walk) skip(f *segmentFile) int {
+	if w.from <= f.first || w.from > f.end() || f.detail != "" {
+		return 0
+	}
+	return int(w.from - f.first)
+}
+
 // part visits the frames of a part that is not torn.
-func (w *walk) part(f *segmentFile, p *part) error {
+func (w *walk) part(f *segmentFile, first Position, p *part) error {
 	if p.hasHead {
 		w.stamp = p.head.stamp
 		w.batches++
 	}
-	return p.frames(w.buf, f.first,
+	return p.frames(w.buf, first,
 		func(pos Position, body []byte) error {
 			w.frames++
 			return w.frame(pos, f.ext, p.head.stamp, body)

@@ -38,8 +38,8 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 			c.dropOne(s, n, DropRejected)
 		default:
 			after := Position(0)
+			c.dirty(s)
 			if s.queue.Receive(n) {
-				c.dirty(s)
 				if s.durable() {
 					c.recv = record.Received{SID: s.sid, Number: n}
 					after, _ = c.append(&c.recv)

@@ -148,6 +148,11 @@ func (c *Core) applyQueued(r *record.Queued) {
 		}
 		c.enqueue(to, &session.Entry{Pos: Position(e.Position), Ext: Extent(e.Extent), Size: e.Size, Attr: attr})
 	}
+	if to != nil {
+		// The messages may be durable for long; that they are to's is so with this
+		// record, and must be before a client sees one of them.
+		to.sending = c.last
+	}
 }
 
 // Start ends recovery: connections that the journal knows open are over, since
@@ -162,12 +167,17 @@ func (c *Core) Start(now Time) {
 	}
 	for _, s := range c.sortedSessions() {
 		if s.open {
-			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.High()})
+			// What is queued from now on was certainly never sent.
+			sent := min(s.queue.High(), s.queue.Next())
+			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: sent})
 		}
 		c.armExpiry(s)
 	}
 	for _, g := range sortedGroups(c.groups) {
 		c.groupLeft(g)
+	}
+	for _, s := range c.touched {
+		s.touched = false
 	}
 	clear(c.touched)
 	c.touched = c.touched[:0]

@@ -41,8 +41,8 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		c.takeOver(s, p.CleanStart)
 		s = c.sessions[id] // one without durable state ended with its connection
 	}
-	if s != nil && p.CleanStart {
-		c.end(s, DropSessionExpired) // [MQTT-3.1.2-4]
+	if s != nil && (p.CleanStart || s.expiredBy(c.now)) { // [MQTT-3.1.2-4] [MQTT-4.1.0-2]
+		c.end(s, DropSessionExpired)
 		s = nil
 	}
 	expiry := c.expiryOf(p)
@@ -61,8 +61,13 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		c.sessions[id] = s
 	}
 	s.link, l.session = l, s
-	if w := c.wills[id]; w != nil && w.at != 0 {
-		l.after = c.commit(&record.WillGone{ClientID: id}) // back in time [MQTT-3.1.3-9]
+	switch w := c.wills[id]; {
+	case w == nil:
+	case w.at != 0 && w.at <= c.now:
+		c.publishWill(w) // due, only Tick has not come to it yet
+	default:
+		// Back in time, perhaps even by a take-over [MQTT-3.1.3-9].
+		l.after = c.commit(&record.WillGone{ClientID: id})
 	}
 	if w := p.Will; w != nil {
 		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
@@ -91,11 +96,6 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	}
 	c.send(l, ack, l.after)
 	c.touch(s)
-	for _, sub := range s.subs {
-		if sub.group != nil {
-			c.touch(sub.group)
-		}
-	}
 }
 
 func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }

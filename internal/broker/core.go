@@ -330,6 +330,7 @@ func (c *Core) Flush(now Time) {
 			c.dispatch(s)
 		} else {
 			c.pump(s)
+			c.wakeGroups(s)
 		}
 	}
 	clear(c.touched)

@@ -41,8 +41,8 @@ func (c *Core) pump(s *Session) {
 			}
 			after = max(after, s.sending)
 		}
-		if s.sizes != nil {
-			s.sizes[n] = e.Size
+		if s.queue.Sized() {
+			c.keepSize(s, n, e.Size)
 		}
 		f := c.effect(l)
 		f.Kind, f.QoS, f.Dup, f.Retain, f.Number, f.SubIDs, f.After = EffDeliver, e.Attr.QoS, snd.Dup, e.Attr.Retain, n, e.Attr.SubIDs, after
@@ -53,7 +53,7 @@ func (c *Core) pump(s *Session) {
 		}
 		if e.Attr.QoS == 0 {
 			f.Dup = false // [MQTT-3.3.1-2]
-			c.finish(s, n, 0, e.Attr.QoS)
+			c.finish(s, n, uint64(s.sizes[n]), e.Attr.QoS)
 			continue
 		}
 		f.ID = id

@@ -67,6 +67,7 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (match
 			m.Publisher = publisher.sid
 		}
 	}
+	m.QueueQoS0 = c.cfg.QueueQoS0
 	store := m.Publisher != 0 && m.QoS == 2 || m.Retain ||
 		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0
 	if store {
@@ -117,11 +118,11 @@ type fanout struct {
 // is appended and when it is read back.
 func (c *Core) applyMessage(rt *route, f *fanout) {
 	m := f.msg
-	if m.QoS > 0 || c.cfg.QueueQoS0 {
+	if m.QoS > 0 || m.QueueQoS0 {
 		for i := range rt.to {
 			if to := &rt.to[i]; to.s.durable() {
 				q := min(m.QoS, to.qos)
-				if q == 0 && !c.cfg.QueueQoS0 || skip(m, to.s) {
+				if q == 0 && !m.QueueQoS0 || skip(m, to.s) {
 					continue
 				}
 				c.enqueue(to.s, &session.Entry{Pos: f.pos, Ext: f.ext, Size: f.size,
@@ -155,10 +156,7 @@ func (c *Core) enqueue(s *Session, e *session.Entry) {
 	c.dirty(s)
 	if s.queue.Sized() {
 		if s.link != nil {
-			if s.sizes == nil {
-				s.sizes = map[uint64]uint32{}
-			}
-			s.sizes[s.queue.Next()] = e.Size
+			c.keepSize(s, s.queue.Next(), e.Size)
 		}
 	} else {
 		e.Size = 0
@@ -169,6 +167,14 @@ func (c *Core) enqueue(s *Session, e *session.Entry) {
 	if s.link != nil || s.group != nil {
 		c.touch(s)
 	}
+}
+
+// keepSize remembers the size of a delivery of a sized queue until it is finished.
+func (c *Core) keepSize(s *Session, n uint64, size uint32) {
+	if s.sizes == nil {
+		s.sizes = map[uint64]uint32{}
+	}
+	s.sizes[n] = size
 }
 
 // deliverVolatile gives a message to a recipient in so far as that is not durable
@@ -317,7 +323,7 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 		return false
 	}
 	return visit(func(s *Session) bool {
-		if s.limits.Overflow == OverflowDropOldest {
+		if s.limits.Overflow == OverflowDropOldest && (s.limits.Bytes == 0 || size <= s.limits.Bytes) {
 			for over(s, 1) {
 				from, to := s.queue.Oldest(1)
 				if from == to {

@@ -22,6 +22,7 @@ type Session struct {
 
 	queue   session.Queue
 	subs    []*subscription
+	shared  int            // of subs: shared ones
 	subAt   map[string]int // filter to index, once there are many
 	inbound inbound
 
@@ -35,7 +36,7 @@ type Session struct {
 	ackTo    uint64
 	ackSize  uint64
 	sizes    map[uint64]uint32 // sizes of deliveries in flight, of a sized queue
-	sending  Position          // of the record that allows to send below queue.High
+	sending  Position          // of the record that has to be durable before anything is sent
 	timerAt  Time              // earliest entry in the timers for it, 0: none
 	seen     uint64            // number of the match that saw it
 	seenAt   int
@@ -99,6 +100,9 @@ func (s *Session) sub(filter string) (*subscription, int) {
 
 func (s *Session) addSub(sub *subscription) {
 	s.subs = append(s.subs, sub)
+	if sub.group != nil {
+		s.shared++
+	}
 	if s.subAt != nil {
 		s.subAt[sub.filter] = len(s.subs) - 1
 	} else if len(s.subs) > manySubs {
@@ -110,6 +114,9 @@ func (s *Session) addSub(sub *subscription) {
 }
 
 func (s *Session) removeSub(i int) {
+	if s.subs[i].group != nil {
+		s.shared--
+	}
 	n := len(s.subs) - 1
 	if s.subAt != nil {
 		delete(s.subAt, s.subs[i].filter)

@@ -176,6 +176,18 @@ func (c *Core) dispatch(g *Session) {
 	}
 }
 
+// wakeGroups lets the groups of s give out what waits: s may have room again.
+func (c *Core) wakeGroups(s *Session) {
+	if s.shared == 0 || s.link == nil {
+		return
+	}
+	for _, sub := range s.subs {
+		if g := sub.group; g != nil && (g.queue.Backlog() > 0 || len(g.group.returned) > 0) {
+			c.touch(g)
+		}
+	}
+}
+
 func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 	s, sub := m.sub.session, m.sub
 	attr := session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap, Group: g.sid} // [MQTT-4.8.2-3]

@@ -74,7 +74,7 @@ func (c *Core) Tick(now Time) {
 			if s.ended || s.link != nil || s.expiry == NeverExpires {
 				break
 			}
-			if s.closedAt+Time(s.expiry)*1000 > c.now {
+			if !s.expiredBy(c.now) {
 				c.armExpiry(s)
 				break
 			}
@@ -94,6 +94,11 @@ func (c *Core) Tick(now Time) {
 			}
 		}
 	}
+}
+
+// expiredBy tells whether an absent session's time is over.
+func (s *Session) expiredBy(now Time) bool {
+	return s.link == nil && s.expiry != NeverExpires && s.closedAt+Time(s.expiry)*1000 <= now
 }
 
 // armExpiry makes sure that Tick looks at s when it may have expired.

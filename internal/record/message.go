@@ -22,6 +22,10 @@ type Message struct {
 	// Skip names sessions and groups that match and do not get it: their queue
 	// was at its limit.
 	Skip []uint64
+	// QueueQoS0: deliveries of QoS 0 enter the queues of durable sessions, too. It
+	// is in the record and not only in the configuration, because the number of
+	// every later delivery depends on it.
+	QueueQoS0 bool
 	Topic     []byte
 	Forward   []byte // MQTT 5 properties in wire form, see packet.Publish.Forward
 	Payload   []byte
@@ -34,7 +38,7 @@ const (
 	flagExpires   = 16
 	flagForward   = 32
 	flagSkip      = 64
-	flagsUnknown  = 128
+	flagQueueQoS0 = 128
 )
 
 // Size is how many bytes Put writes.
@@ -101,28 +105,31 @@ func (m *Message) Put(b []byte) {
 		n += copy(b[n:], m.Forward)
 	}
 	copy(b[n:], m.Payload)
+	if m.QueueQoS0 {
+		f |= flagQueueQoS0
+	}
 	b[1] = f
 }
 
 // ParseMessage decodes a message record. Its slices alias frame.
 func ParseMessage(frame []byte) (m Message, err error) {
 	bad := func() (Message, error) { return Message{}, fmt.Errorf("%w: message", ErrMalformed) }
-	if len(frame) < 4 || Kind(frame[0]) != KindMessage || frame[1]&flagsUnknown != 0 {
+	if len(frame) < 4 || Kind(frame[0]) != KindMessage || frame[1]&flagQoS == 3 {
 		return bad()
 	}
 	f, b := frame[1], frame[2:]
-	m.QoS, m.Retain = f&flagQoS, f&flagRetain != 0
+	m.QoS, m.Retain, m.QueueQoS0 = f&flagQoS, f&flagRetain != 0, f&flagQueueQoS0 != 0
 	if f&flagPublisher != 0 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 || len(b) < n+2 {
+		v, n := uvarint(b)
+		if n <= 0 || v == 0 || len(b) < n+2 {
 			return bad()
 		}
 		m.Publisher, m.PacketID = v, binary.BigEndian.Uint16(b[n:])
 		b = b[n+2:]
 	}
 	if f&flagExpires != 0 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
+		v, n := uvarint(b)
+		if n <= 0 || v == 0 {
 			return bad()
 		}
 		m.Expires = int64(v)
@@ -133,7 +140,7 @@ func ParseMessage(frame []byte) (m Message, err error) {
 		for range r.count() {
 			m.Skip = append(m.Skip, r.u())
 		}
-		if r.bad {
+		if r.bad || len(m.Skip) == 0 {
 			return bad()
 		}
 		b = r.b
@@ -147,8 +154,8 @@ func ParseMessage(frame []byte) (m Message, err error) {
 	}
 	m.Topic, b = b[2:2+n:2+n], b[2+n:]
 	if f&flagForward != 0 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 || v > uint64(len(b)-n) {
+		v, n := uvarint(b)
+		if n <= 0 || v == 0 || v > uint64(len(b)-n) {
 			return bad()
 		}
 		m.Forward, b = b[n:n+int(v):n+int(v)], b[n+int(v):]

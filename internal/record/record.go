@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Kind is the first byte of a record.
@@ -145,14 +146,51 @@ type reader struct {
 	bad bool
 }
 
+// uvarint reads a number that was written in as few bytes as it takes: a record
+// has one form only. n is 0 or less when there is none.
+func uvarint(b []byte) (v uint64, n int) {
+	v, n = binary.Uvarint(b)
+	if n > 1 && b[n-1] == 0 {
+		return 0, 0
+	}
+	return v, n
+}
+
 func (r *reader) u() uint64 {
-	v, n := binary.Uvarint(r.b)
+	v, n := uvarint(r.b)
 	if n <= 0 {
 		r.fail()
 		return 0
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// u32 reads a number that fits 32 bits, u16 one that fits 16.
+func (r *reader) u32() uint32 {
+	v := r.u()
+	if v > math.MaxUint32 {
+		r.fail()
+	}
+	return uint32(v)
+}
+
+func (r *reader) u16() uint16 {
+	v := r.u()
+	if v > math.MaxUint16 {
+		r.fail()
+	}
+	return uint16(v)
+}
+
+// span reads the length of a range that begins at from, and returns its end.
+func (r *reader) span(from uint64) (to uint64) {
+	n := r.u()
+	if n > math.MaxUint64-from {
+		r.fail()
+		return from
+	}
+	return from + n
 }
 
 func (r *reader) fail() { r.bad, r.b = true, nil }
@@ -167,7 +205,13 @@ func (r *reader) u8() byte {
 	return v
 }
 
-func (r *reader) bool() bool { return r.u8() == 1 }
+func (r *reader) bool() bool {
+	v := r.u8()
+	if v > 1 {
+		r.fail()
+	}
+	return v == 1
+}
 
 // bytes returns a copy.
 func (r *reader) bytes() []byte {

@@ -103,7 +103,7 @@ func (r *SessionOpened) append(b []byte) []byte {
 	return putBool(b, r.Sized)
 }
 func (r *SessionOpened) parse(d *reader) {
-	r.SID, r.ClientID, r.Version, r.Expiry, r.Sized = d.u(), d.str(), d.u8(), uint32(d.u()), d.bool()
+	r.SID, r.ClientID, r.Version, r.Expiry, r.Sized = d.u(), d.str(), d.u8(), d.u32(), d.bool()
 }
 
 // Kind returns KindSessionClosed.
@@ -112,7 +112,7 @@ func (r *SessionClosed) append(b []byte) []byte {
 	return putU(putU(putU(putU(b, r.SID), r.At), uint64(r.Expiry)), r.Sent)
 }
 func (r *SessionClosed) parse(d *reader) {
-	r.SID, r.At, r.Expiry, r.Sent = d.u(), d.u(), uint32(d.u()), d.u()
+	r.SID, r.At, r.Expiry, r.Sent = d.u(), d.u(), d.u32(), d.u()
 }
 
 // Kind returns KindSessionEnded.
@@ -129,7 +129,7 @@ func (r *Subscribed) append(b []byte) []byte {
 }
 func (r *Subscribed) parse(d *reader) {
 	r.SID, r.Filter, r.QoS = d.u(), d.str(), d.u8()
-	r.NoLocal, r.RetainAsPublished, r.RetainHandling, r.SubID = d.bool(), d.bool(), d.u8(), uint32(d.u())
+	r.NoLocal, r.RetainAsPublished, r.RetainHandling, r.SubID = d.bool(), d.bool(), d.u8(), d.u32()
 }
 
 // Kind returns KindUnsubscribed.
@@ -144,7 +144,7 @@ func (r *Acked) append(b []byte) []byte {
 }
 func (r *Acked) parse(d *reader) {
 	r.SID, r.From = d.u(), d.u()
-	r.To = r.From + d.u()
+	r.To = d.span(r.From)
 	r.Size = d.u()
 }
 
@@ -165,7 +165,7 @@ func (r *Dropped) append(b []byte) []byte {
 }
 func (r *Dropped) parse(d *reader) {
 	r.SID, r.From = d.u(), d.u()
-	r.To = r.From + d.u()
+	r.To = d.span(r.From)
 	r.Size, r.Reason = d.u(), d.u8()
 }
 
@@ -177,7 +177,7 @@ func (r *Refused) parse(d *reader)        { r.SID, r.N, r.Reason = d.u(), d.u(),
 // Kind returns KindReleased.
 func (*Released) Kind() Kind               { return KindReleased }
 func (r *Released) append(b []byte) []byte { return putU(putU(b, r.SID), uint64(r.PacketID)) }
-func (r *Released) parse(d *reader)        { r.SID, r.PacketID = d.u(), uint16(d.u()) }
+func (r *Released) parse(d *reader)        { r.SID, r.PacketID = d.u(), d.u16() }
 
 // Kind returns KindQueued.
 func (*Queued) Kind() Kind { return KindQueued }
@@ -199,8 +199,14 @@ func (r *Queued) parse(d *reader) {
 	r.SID, r.From = d.u(), d.u()
 	for range d.count() {
 		f := d.u8()
-		e := QueuedEntry{QoS: f & 3, Retain: f&4 != 0, Position: d.u(), Extent: uint32(d.u()), Size: uint32(d.u()),
-			SubID: uint32(d.u()), Group: d.u(), Number: d.u()}
+		if f > 7 || f&3 == 3 {
+			d.fail()
+		}
+		e := QueuedEntry{QoS: f & 3, Retain: f&4 != 0, Position: d.u(), Extent: d.u32(), Size: d.u32(),
+			SubID: d.u32(), Group: d.u(), Number: d.u()}
+		if d.bad {
+			return
+		}
 		r.Entries = append(r.Entries, e)
 	}
 }

@@ -39,7 +39,7 @@ func (r *Will) append(b []byte) []byte {
 func (r *Will) parse(d *reader) {
 	r.ClientID, r.SID, r.Topic, r.Payload = d.str(), d.u(), d.str(), d.bytes()
 	r.QoS, r.Retain = d.u8(), d.bool()
-	r.Delay, r.Expiry, r.Expires, r.Forward = uint32(d.u()), uint32(d.u()), d.bool(), d.bytes()
+	r.Delay, r.Expiry, r.Expires, r.Forward = d.u32(), d.u32(), d.bool(), d.bytes()
 }
 
 // Kind returns KindWillDue.

@@ -100,18 +100,17 @@ func (c *DemoCmd) Run(ctx context.Context, s Streams) (err error) {
 		fail:   fail,
 	}
 	defer d.cleanUp()
-	err = d.tell(ctx)
-	d.cleanUp()
-	if err != nil {
-		d.report.abandon()
+	if err = d.tell(ctx); err != nil {
 		if interrupted() != nil {
-			return errors.New("interrupted before the end, so nothing was shown")
+			err = errors.New("interrupted before the end, so nothing was shown")
+		} else {
+			err = d.cause(ctx, err)
 		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause // what went wrong first; the rest followed from it
-		}
+		d.cleanUp()
+		d.report.abandon()
 		return err
 	}
+	d.cleanUp()
 	sum := d.summary()
 	d.report.finish(sum)
 	if ctx.Err() != nil && interrupted() == nil {

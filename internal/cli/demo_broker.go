@@ -79,9 +79,6 @@ func startDemoBroker(ctx context.Context, exe, folder, listen string, onEnd func
 		}
 		b.err = b.cmd.Wait()
 		close(b.ended)
-		if !b.asked.Load() {
-			onEnd(fmt.Errorf("the broker ended by itself (%s). Its last words:\n%s", b.outcome(), b.log.tail()))
-		}
 	}()
 	if err := <-running; err != nil {
 		return nil, fmt.Errorf("the broker cannot be started: %w", err)
@@ -90,6 +87,12 @@ func startDemoBroker(ctx context.Context, exe, folder, listen string, onEnd func
 	defer timeout.Stop()
 	select {
 	case b.found = <-b.log.started:
+		go func() {
+			<-b.ended
+			if err := b.died(0); err != nil {
+				onEnd(err)
+			}
+		}()
 		return b, nil
 	case <-b.ended:
 		err = fmt.Errorf("the broker did not start (%s). It said:\n%s", b.outcome(), b.log.tail())
@@ -108,6 +111,25 @@ func (b *demoBroker) outcome() string {
 		return "exit status 0"
 	}
 	return b.err.Error()
+}
+
+// died is the error of a broker that ended by itself, or does within d.
+func (b *demoBroker) died(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-b.ended:
+	case <-timer.C:
+		select {
+		case <-b.ended:
+		default:
+			return nil
+		}
+	}
+	if b.asked.Load() {
+		return nil
+	}
+	return fmt.Errorf("the broker ended by itself (%s). Its last words:\n%s", b.outcome(), b.log.tail())
 }
 
 // kill ends the process with SIGKILL and waits until it is gone.

@@ -21,7 +21,7 @@ type demo struct {
 	fail   func(error) // ends the story; the first error counts
 
 	began     time.Time
-	broker    *demoBroker // nil while it is down
+	broker    *demoBroker // the latest
 	brokerUp  atomic.Bool
 	producer  *demoProducer
 	consumers []*demoConsumer
@@ -289,10 +289,26 @@ func (d *demo) progress() demoProgress {
 	return p
 }
 
+// cause is what went wrong first when tell gave err: the rest followed from it.
+// Call it before cleanUp.
+func (d *demo) cause(ctx context.Context, err error) error {
+	if d.broker != nil {
+		// A connection may tell of its end before the system does.
+		if died := d.broker.died(300 * time.Millisecond); died != nil {
+			return died
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
 // summary judges what was seen. Call it after tell and cleanUp.
 func (d *demo) summary() demoSummary {
 	s := demoSummary{
-		Kept: true, Seconds: time.Since(d.began).Seconds(), Rate: d.plan.rate, AwaySeconds: d.away.Seconds(), DownSeconds: d.downtime.Seconds(),
+		Kept: true, Seconds: jsonSeconds(time.Since(d.began)), Rate: d.plan.rate,
+		AwaySeconds: jsonSeconds(d.away), DownSeconds: jsonSeconds(d.downtime),
 	}
 	for _, c := range d.consumers {
 		c.seen.sent = d.producer.sent()

@@ -76,11 +76,12 @@ func (r *demoText) intro(p demoPlan, consumers []*demoConsumer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\n\n", r.paint(ansiBold, "What does a consumer get that was away, while the broker was killed?"))
+	fmt.Fprintf(&b, "%s\n\n", r.paint(ansiBold, wrapped("What does a consumer get that was away, while the broker was killed?", r.width, 0, 0)))
 	fmt.Fprintf(&b, "%s\n\n", wrapped(fmt.Sprintf("A broker with its data in a temporary folder, a producer that counts, and five "+
 		"consumers. This takes about %.0f s.", p.total.Seconds()), r.width, 0, 0))
 	for _, c := range consumers {
-		fmt.Fprintf(&b, "  %s %s\n", r.paint(ansiGreen, pad(c.name, 16)), clip(c.intro, r.width-20))
+		const indent = 2 + demoWhoWidth + 2
+		fmt.Fprintf(&b, "  %s  %s\n", r.paint(ansiGreen, pad(c.name, demoWhoWidth)), wrapped(c.intro, r.width, indent, indent))
 	}
 	b.WriteString("\n")
 	r.write(&b)
@@ -254,8 +255,12 @@ func (s *demoSummary) conclusion() string {
 		}
 		duplicated += v.Duplicated
 	}
-	text := fmt.Sprintf("%s were away for %.1f s, %.1f s of it without a broker, and missed nothing.",
-		strings.Join(kept, " and "), s.AwaySeconds, s.DownSeconds)
+	were := "were"
+	if len(kept) == 1 {
+		were = "was"
+	}
+	text := fmt.Sprintf("%s %s away for %.1f s, %.1f s of it without a broker, and missed nothing.",
+		strings.Join(kept, " and "), were, s.AwaySeconds, s.DownSeconds)
 	if duplicated > 0 {
 		text += " What came twice is what the producer had to send again, because its acknowledgement died with the broker: 'at least once' allows that."
 	}

@@ -55,6 +55,7 @@ type input struct {
 	lastRead   time.Time
 	connected  bool // CONNECT has been decoded
 	version    packet.Version
+	client     string   // its identifier in CONNECT, for the log
 	authMethod bool     // CONNECT had an authentication method
 	aliases    [][]byte // the client's topic aliases; aliases[0] is alias 1
 }

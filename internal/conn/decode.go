@@ -146,7 +146,7 @@ func (c *Conn) takePacket(in *Batch, h packet.Header, body []byte) (stop bool, e
 // sees it: it starts only when the core has answered.
 func (c *Conn) takeConnect(p *packet.Connect) {
 	c.connected = true
-	c.version = p.Version
+	c.version, c.client = p.Version, p.ClientID
 	c.authMethod = p.AuthMethod != ""
 	c.peer = peer{
 		version:     p.Version,

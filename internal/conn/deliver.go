@@ -8,18 +8,17 @@ import (
 // deliver encodes one PUBLISH to the client. False: the connection has ended.
 func (w *writer) deliver(e *broker.Effect) bool {
 	c, p := w.c, &w.pub
-	var expires int64
-	if m := e.Message; m != nil {
-		p.Topic, p.Forward, p.Payload, expires = m.Topic, m.Forward, m.Payload, m.Expires
-	} else {
-		m, err := w.stored(e.Pos)
-		if err != nil {
-			c.cfg.Logger.Error("a stored message cannot be read and is not delivered",
-				"position", uint64(e.Pos), "remote", c.Remote(), "error", err)
-			w.report(e, broker.DropDamaged)
+	expires, ok := w.load(e)
+	if !ok {
+		return true
+	}
+	if most := maxHead + len(p.Topic) + len(p.Forward) + len(p.Payload) + 5*len(e.SubIDs); !w.fits(most) {
+		if !w.flush() {
+			return false
+		}
+		if expires, ok = w.load(e); !ok { // what was read may be gone after a flush
 			return true
 		}
-		p.Topic, p.Forward, p.Payload, expires = m.Topic, m.Forward, m.Payload, m.Expires
 	}
 	p.Dup, p.QoS, p.Retain, p.ID, p.SubIDs = e.Dup, e.QoS, e.Retain, e.ID, e.SubIDs
 	p.HasExpiry, p.Expiry, p.Alias = false, 0, 0
@@ -36,19 +35,38 @@ func (w *writer) deliver(e *broker.Effect) bool {
 	if c.aliasesLeft > 0 || c.topicAliases != nil {
 		c.alias(p)
 	}
-	size := p.Size(v)
-	if limit := c.peer.maximumSize; limit > 0 && size > int(limit) {
-		c.unalias(p)                             // telling a new alias takes bytes
-		if size = p.Size(v); size > int(limit) { // [MQTT-3.1.2-24]
+	if limit := int(c.peer.maximumSize); limit > 0 && p.Size(v) > limit {
+		c.unalias(p)           // telling a new alias takes bytes
+		if p.Size(v) > limit { // [MQTT-3.1.2-24]
 			w.report(e, broker.DropTooLarge)
 			return true
 		}
 	}
-	if !w.room(size) {
-		return false
-	}
 	w.out = p.Append(w.out, v)
 	return true
+}
+
+// maxHead is the most that a PUBLISH has besides topic, properties to forward,
+// subscription identifiers and payload.
+const maxHead = 32
+
+// load makes what e delivers the publish to encode and says when it expires.
+// What the publish aliases is valid until the next load or flush.
+func (w *writer) load(e *broker.Effect) (expires int64, ok bool) {
+	p := &w.pub
+	if m := e.Message; m != nil {
+		p.Topic, p.Forward, p.Payload = m.Topic, m.Forward, m.Payload
+		return m.Expires, true
+	}
+	m, err := w.stored(e.Pos)
+	if err != nil {
+		w.c.cfg.Logger.Error("a stored message cannot be read and is not delivered",
+			"position", uint64(e.Pos), "client", w.c.client, "error", err)
+		w.report(e, broker.DropDamaged)
+		return 0, false
+	}
+	p.Topic, p.Forward, p.Payload = m.Topic, m.Forward, m.Payload
+	return m.Expires, true
 }
 
 // stored reads a message from the journal; it is valid until the next call.

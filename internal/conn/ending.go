@@ -80,12 +80,12 @@ func (c *Conn) log(e ending) {
 	switch {
 	case e.err != nil && c.announced:
 		c.cfg.Logger.Info("connection closed: the client broke the protocol",
-			"remote", c.Remote(), "error", e.err, "code", e.err.Code)
+			"client", c.client, "remote", c.Remote(), "error", e.err)
 	case e.err != nil:
 		c.cfg.Logger.Debug("connection closed before an acceptable CONNECT",
 			"remote", c.Remote(), "error", e.err)
 	case c.cfg.Logger.Enabled(context.Background(), slog.LevelDebug):
-		c.cfg.Logger.Debug("connection closed", "remote", c.Remote(), "cause", e.cause, "why", e.why)
+		c.cfg.Logger.Debug("connection closed", "client", c.client, "remote", c.Remote(), "cause", e.cause, "why", e.why)
 	}
 }
 

@@ -3,6 +3,7 @@
 package conn
 
 import (
+	"io"
 	"net"
 	"syscall"
 )
@@ -37,4 +38,27 @@ func (c *Conn) tryRead(fd uintptr) bool {
 		c.readErr = c.filled(into, n, err)
 		return true
 	}
+}
+
+// tryWrite writes without blocking; false: there is no room, wait.
+func (w *writer) tryWrite(fd uintptr) bool {
+	w.writeErr = nil
+	for end := max(len(w.rest)-bigSize, 0); len(w.rest) > end; {
+		n, err := syscall.Write(int(fd), w.rest[:len(w.rest)-end])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			w.wait()
+			return false
+		case err == nil && n == 0:
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			w.writeErr = err
+			return true
+		}
+		w.rest = w.rest[n:]
+	}
+	return true
 }

@@ -30,13 +30,20 @@ type writer struct {
 	c           *Conn
 	buf         []byte // bigSize
 	out         []byte // what is encoded and not yet written: of buf, or larger
+	rest        []byte // of out: what is being written
 	acked       int32  // answers in out that make room in the client's receive maximum
 	store       Reader
 	undelivered *Batch
-	pub         packet.Publish // the delivery being encoded
+	pub         packet.Publish        // the delivery being encoded
+	onWritable  func(fd uintptr) bool // tryWrite, kept so that it is made once
+	writeErr    error                 // of the last tryWrite
 }
 
-var writers = sync.Pool{New: func() any { return &writer{buf: make([]byte, bigSize)} }}
+var writers = sync.Pool{New: func() any {
+	w := &writer{buf: make([]byte, bigSize)}
+	w.onWritable = w.tryWrite
+	return w
+}}
 
 // write runs a writer until nothing is left to do.
 func (c *Conn) write() {
@@ -70,7 +77,7 @@ func (w *writer) free() {
 		}
 		w.store = nil
 	}
-	w.c, w.out, w.pub = nil, nil, packet.Publish{}
+	w.c, w.out, w.rest, w.pub = nil, nil, nil, packet.Publish{}
 	writers.Put(w)
 }
 
@@ -122,7 +129,7 @@ func (w *writer) do(list []broker.Effect) bool {
 		e := &list[i]
 		switch e.Kind {
 		case broker.EffAck:
-			if !w.room(maxAckSize) {
+			if !w.fits(maxAckSize) && !w.flush() {
 				return false
 			}
 			w.ack(e)
@@ -145,13 +152,9 @@ func (w *writer) do(list []broker.Effect) bool {
 	return true
 }
 
-// room flushes when n more bytes would not fit into the buffer.
-func (w *writer) room(n int) bool {
-	if len(w.out) > 0 && len(w.out)+n > len(w.buf) {
-		return w.flush()
-	}
-	return true
-}
+// fits tells whether there is room for n more bytes in the buffer. What is
+// larger than an empty one gets a buffer of its own.
+func (w *writer) fits(n int) bool { return len(w.out) == 0 || len(w.out)+n <= len(w.buf) }
 
 // maxAckSize is that of an Ack without reason string: all that the core sends.
 const maxAckSize = 16
@@ -251,7 +254,7 @@ func (w *writer) flush() bool {
 		c.freeReceiveMaximum(w.acked) // before the client can know
 		w.acked = 0
 	}
-	err := c.writeAll(w.out)
+	err := w.writeAll()
 	w.out = w.buf[:0]
 	if err != nil {
 		c.fail(err)
@@ -260,26 +263,47 @@ func (w *writer) flush() bool {
 	return true
 }
 
-// writeAll writes b. It fails when the client takes nothing for the stall time.
-func (c *Conn) writeAll(b []byte) error {
-	stall := c.cfg.WriteStall
-	for len(b) > 0 {
+// writeAll writes out. It fails when the client takes nothing for the stall
+// time.
+func (w *writer) writeAll() error {
+	c, stall := w.c, w.c.cfg.WriteStall
+	for w.rest = w.out; len(w.rest) > 0; {
 		// Setting a deadline costs more than a look at the clock: it is set
 		// to a third more than needed, and renewed when that third is used up.
 		if now := time.Now(); now.Sub(c.armed) > stall/3 {
 			c.armed = now
 			c.nc.SetWriteDeadline(now.Add(stall + stall/3))
 		}
-		n, err := c.nc.Write(b[:min(len(b), bigSize)])
-		b = b[n:]
-		if err != nil {
-			if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		before := len(w.rest)
+		if err := w.writeOnce(); err != nil {
+			if len(w.rest) == before || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
 			}
 			c.armed = time.Time{} // slow, but not stalled
 		}
 	}
 	return nil
+}
+
+// writeOnce writes at most a big buffer of rest.
+func (w *writer) writeOnce() error {
+	if w.c.raw != nil {
+		if err := w.c.raw.Write(w.onWritable); err != nil {
+			return err
+		}
+		return w.writeErr
+	}
+	n, err := w.c.nc.Write(w.rest[:min(len(w.rest), bigSize)])
+	w.rest = w.rest[n:]
+	return err
+}
+
+// wait prepares for a client that may take long to make room: a reader keeps
+// a large piece of the journal in memory, which a slow client is not worth.
+func (w *writer) wait() {
+	if w.store != nil {
+		w.store.Release()
+	}
 }
 
 // freeReceiveMaximum takes n answered publishes off the client's account. A

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/conn"
+)
+
+// accept takes connections until the listener is closed.
+func (s *Server) accept(l net.Listener) {
+	wait := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			wait = 0
+			go s.serve(nc, l.Addr().String())
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Out of file descriptors, mostly: others end and make room.
+			if wait == 0 {
+				s.log.Error("a connection cannot be accepted; if the limit of open files is reached, raise it (ulimit -n)",
+					"listen", l.Addr(), "error", err)
+			}
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(wait):
+			case <-s.stop:
+				return
+			}
+		}
+	}
+}
+
+// serve runs a connection.
+func (s *Server) serve(nc net.Conn, listener string) {
+	c := conn.New(nc, &s.conns)
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+
+	c.Serve(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener}))
+
+	s.mu.Lock()
+	delete(s.open, c)
+	if s.empty != nil && len(s.open) == 0 {
+		close(s.empty)
+		s.empty = nil
+	}
+	s.mu.Unlock()
+}
+
+// closeListeners stops accepting.
+func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for _, l := range s.listeners {
+		l.Close()
+	}
+}
+
+// closeConns closes all connections at once.
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		c.Close()
+	}
+}
+
+// noConns is closed when no connection is left. Call it after closeListeners.
+func (s *Server) noConns() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	empty := make(chan struct{})
+	if len(s.open) == 0 {
+		close(empty)
+	} else {
+		s.empty = empty
+	}
+	return empty
+}

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/conn"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/state"
+)
+
+// storage is the data folder: the journal, the checkpoint store, and the lock
+// that keeps other processes out.
+type storage struct {
+	journal *journal.Journal
+	state   *state.Store
+	lock    *folderLock
+	readers sync.Pool // of *reader
+
+	recovery journal.Recovery
+	took     time.Duration // to recover
+	last     journal.Stamp // the newest time that was written
+}
+
+// open opens the data folder and brings the core up to what it holds.
+func open(o *Options) (*storage, *broker.Core, error) {
+	began := time.Now()
+	s := &storage{}
+	s.readers.New = func() any { return &reader{s.journal.NewReader()} }
+	fs := o.FS
+	if fs == nil {
+		fs = vfs.Default
+		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
+			return nil, nil, fmt.Errorf("data folder %s: %w; choose another with --data, or create it", o.DataDir, err)
+		}
+		lock, err := lockFolder(o.DataDir)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.lock = lock
+	}
+	core, err := s.recover(o, fs)
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	s.took = time.Since(began)
+	return s, core, nil
+}
+
+func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
+	store, err := state.Open(state.Options{FS: fs, Dir: fs.PathJoin(o.DataDir, stateFolder), Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	s.state = store
+	cfg := o.core()
+	cfg.Chunk = func(sid, first uint64) ([]byte, error) {
+		return store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first))
+	}
+	core := broker.New(cfg, appender{s})
+	if err := core.Load(source{store}); err != nil {
+		return nil, err
+	}
+	meta := store.Meta()
+	s.journal, s.recovery, err = journal.Open(journal.Options{
+		FS: fs, Dir: fs.PathJoin(o.DataDir, journalFolder),
+		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Logger: o.Logger,
+	}, meta.Applied, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
+		return core.Apply(broker.Position(pos), broker.Extent(ext), frame)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.last = s.recovery.LastStamp
+	if meta.Clock > s.last.Clock {
+		s.last = journal.Stamp{Clock: meta.Clock, Wall: meta.Wall}
+	}
+	return core, nil
+}
+
+// close closes what is open, and gives the folder free.
+func (s *storage) close() error {
+	var errs []error
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.Close())
+	}
+	if s.lock != nil {
+		s.lock.release()
+	}
+	return errors.Join(errs...)
+}
+
+// size is how many bytes the folder has.
+func (s *storage) size() int64 { return s.journal.Size() + s.state.Size() }
+
+// appender is the journal as the core sees it.
+type appender struct{ s *storage }
+
+func (a appender) Reserve(n int) ([]byte, broker.Position, broker.Extent) {
+	frame, pos, ext := a.s.journal.Reserve(n)
+	return frame, broker.Position(pos), broker.Extent(ext)
+}
+
+func (a appender) End() broker.Position { return broker.Position(a.s.journal.End()) }
+
+// reader is the journal as connections see it.
+type reader struct{ r *journal.Reader }
+
+func (r *reader) Read(pos broker.Position) ([]byte, error) { return r.r.Read(journal.Position(pos)) }
+func (r *reader) Release()                                 { r.r.Release() }
+
+func (s *storage) newReader() conn.Reader { return s.readers.Get().(*reader) }
+
+func (s *storage) freeReader(r conn.Reader) { s.readers.Put(r) }
+
+// source and saver are the checkpoint store as the core sees it.
+type source struct{ s *state.Store }
+
+func (s source) Each(t broker.Table, visit func(key, value []byte) error) error {
+	return s.s.Each(byte(t), visit)
+}
+
+type saver struct{ b *state.Batch }
+
+func (s saver) Put(t broker.Table, key, value []byte) { s.b.Put(byte(t), key, value) }
+func (s saver) Delete(t broker.Table, key []byte)     { s.b.Delete(byte(t), key) }

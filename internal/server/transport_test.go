@@ -1,0 +1,98 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+)
+
+func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Start(t.Context(), Options{DataDir: t.TempDir(), Listen: []string{"unix:" + path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(t, s) })
+	nc, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := client.NewConn(nc, packet.V5)
+	if _, err := c.Connect(clean(packet.V5, "c")); err != nil {
+		t.Fatal(err)
+	}
+	send(t, c, &packet.Pingreq{})
+	want(t, c, "PINGRESP")
+}
+
+// A large message goes both ways, in pieces.
+func TestLargeMessage(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Options{DataDir: t.TempDir(), MaxPacketSize: 8 << 20})
+	c := dial(t, s, clean(packet.V5, "c"), false)
+	send(t, c, subscribe(1, "t", 1))
+	want(t, c, "SUBACK 1 [1]")
+	payload := strings.Repeat("0123456789", 7<<20/10)
+	send(t, c, publish("t", 1, 1, payload))
+	got := map[string]bool{}
+	for range 2 {
+		p, err := c.ReadPacket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := p.(*packet.Publish); ok && string(m.Payload) == payload {
+			got["message"] = true
+		} else {
+			got[show(p)] = true
+		}
+	}
+	if !got["message"] || !got["PUBACK 1 0x00"] {
+		t.Errorf("received %v", got)
+	}
+	send(t, c, publish("t", 1, 2, payload+payload))
+	want(t, c, "DISCONNECT 0x95")
+}
+
+// A client that does not read holds nobody up, neither at QoS 0 nor at 1, and
+// what it missed at QoS 1 is there when it reads.
+func TestSlowReaderSlowsNobody(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Options{DataDir: t.TempDir()})
+	slow := dial(t, s, persistent("slow"), false)
+	send(t, slow, subscribe(1, "t/#", 1))
+	want(t, slow, "SUBACK 1 [1]")
+	fast := dial(t, s, clean(packet.V311, "fast"), false)
+	send(t, fast, subscribe(1, "t/1", 1))
+	want(t, fast, "SUBACK 1 [1]")
+	p := dial(t, s, clean(packet.V311, "p"), false)
+	payload := strings.Repeat("x", 50_000)
+	const n = 200
+	for i := range n {
+		send(t, p, publish("t/0", 0, 0, payload), publish("t/1", 1, uint16(i+1), payload))
+		want(t, p, fmt.Sprintf("PUBACK %d 0x00", i+1))
+		want(t, fast, fmt.Sprintf("publish t/1 q1 id%d %s", i+1, payload))
+		send(t, fast, &packet.Ack{Kind: packet.PUBACK, ID: uint16(i + 1)})
+	}
+	for next := uint16(1); next <= n; {
+		got, err := slow.ReadPacket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := got.(*packet.Publish)
+		if m.QoS == 0 {
+			continue
+		}
+		if m.ID != next {
+			t.Fatalf("received %d, want %d", m.ID, next)
+		}
+		next++
+		send(t, slow, &packet.Ack{Kind: packet.PUBACK, ID: m.ID})
+	}
+}

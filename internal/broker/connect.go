@@ -60,15 +60,17 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		s.queue.SetVolatile()
 		c.sessions[id] = s
 	}
-	s.link, l.session = l, s
 	switch w := c.wills[id]; {
 	case w == nil:
 	case w.at != 0 && w.at <= c.now:
-		c.publishWill(w) // due, only Tick has not come to it yet
+		// Due, only Tick has not come to it yet. Before the session has its link,
+		// or its own subscription gets it before CONNACK.
+		c.publishWill(w)
 	default:
 		// Back in time, perhaps even by a take-over [MQTT-3.1.3-9].
 		l.after = c.commit(&record.WillGone{ClientID: id})
 	}
+	s.link, l.session = l, s
 	if w := p.Will; w != nil {
 		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
 			Delay: min(w.Delay, expiry), Expiry: w.Expiry, Expires: w.HasExpiry, Forward: w.Forward}

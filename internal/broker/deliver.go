@@ -29,6 +29,9 @@ func (c *Core) pump(s *Session) {
 		}
 		n, e := snd.Number, &snd.Entry
 		id := session.PacketID(n)
+		if s.queue.Sized() {
+			c.keepSize(s, n, e.Size)
+		}
 		if snd.State == session.Received {
 			c.ack(l, packet.PUBREL, id, packet.Success, c.last)
 			continue
@@ -40,9 +43,6 @@ func (c *Core) pump(s *Session) {
 				s.sending = c.commit(&c.sending)
 			}
 			after = max(after, s.sending)
-		}
-		if s.queue.Sized() {
-			c.keepSize(s, n, e.Size)
 		}
 		f := c.effect(l)
 		f.Kind, f.QoS, f.Dup, f.Retain, f.Number, f.SubIDs, f.After = EffDeliver, e.Attr.QoS, snd.Dup, e.Attr.Retain, n, e.Attr.SubIDs, after
@@ -84,6 +84,9 @@ func (c *Core) undelivered(s *Session, u *Undelivered) {
 // dropOne puts one delivery into the ledger.
 func (c *Core) dropOne(s *Session, n uint64, why DropReason) {
 	size := uint64(s.sizes[n])
+	if s.group != nil {
+		size = c.sizeOf(s, n) // a group sends nothing itself, so it keeps no sizes
+	}
 	delete(s.sizes, n)
 	c.returnOrigin(s, n, why)
 	c.recordAcks(s)

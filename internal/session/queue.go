@@ -140,7 +140,12 @@ func (q *Queue) Push(e *Entry) uint64 {
 	if len(q.chunks) > 0 {
 		c = &q.chunks[len(q.chunks)-1]
 	}
-	if c == nil || c.count == ChunkEntries || c.ext != e.Ext || e.Pos < c.last || c.bytes == nil || c.freed || c.sized != q.sized {
+	switch {
+	case c != nil && c.count == 0:
+		// The spare one: two chunks with the same first number would share a key
+		// in the store.
+		*c = chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, bytes: c.bytes[:0], sized: q.sized}
+	case c == nil || c.count == ChunkEntries || c.ext != e.Ext || e.Pos < c.last || c.bytes == nil || c.freed || c.sized != q.sized:
 		if c != nil {
 			// What a closed chunk has too much is memory that waits for long.
 			if c.bytes != nil && cap(c.bytes)-len(c.bytes) > 64 {
@@ -374,7 +379,7 @@ func (q *Queue) Finish(from, to, size uint64, release Release) int {
 	for i := from; i < to; i++ {
 		k := int(i - q.head)
 		b := q.states.at(k)
-		if State(b&stateMask) == Done {
+		if State(b&stateMask) == Done || len(q.holes) > 0 && q.inHole(i) {
 			continue
 		}
 		n++
@@ -484,19 +489,46 @@ func (q *Queue) spare(c chunk) {
 // were certainly never sent; from == to when there are none.
 func (q *Queue) Oldest(k int) (from, to uint64) {
 	q.norm()
-	from = max(q.sent, q.top, q.head)
+	from, to = q.run(max(q.sent, q.top, q.head), q.next)
+	return from, min(to, from+uint64(k))
+}
+
+// run returns the first run of numbers in [from, to) that are neither finished nor
+// in a hole; it is empty, and at to, when there is none.
+func (q *Queue) run(from, to uint64) (uint64, uint64) {
+	for i := 0; from < to; {
+		for i < len(q.holes) && q.holes[i].to <= from {
+			i++
+		}
+		if i < len(q.holes) && q.holes[i].from <= from {
+			from = q.holes[i].to
+			continue
+		}
+		if q.StateOf(from) == Done {
+			from++
+			continue
+		}
+		end := to
+		if i < len(q.holes) {
+			end = min(end, q.holes[i].from)
+		}
+		for n := from + 1; n < min(end, q.head+uint64(q.states.n)); n++ {
+			if q.StateOf(n) == Done {
+				end = n
+			}
+		}
+		return from, end
+	}
+	return to, to
+}
+
+func (q *Queue) inHole(n uint64) bool {
 	for _, h := range q.holes {
-		if h.from <= from && from < h.to {
-			from = h.to
+		if h.from <= n && n < h.to {
+			return true
 		}
 	}
-	to = min(from+uint64(k), q.next)
-	for _, h := range q.holes {
-		if h.from > from {
-			to = min(to, h.from)
-		}
-	}
-	return min(from, to), to
+	return false
 }
 
 // Drop finishes the waiting deliveries [from, to), as Oldest gave them, whatever
@@ -511,6 +543,20 @@ func (q *Queue) Drop(from, to, size uint64, release Release) int {
 	if from == q.head || from < q.sent {
 		return q.Finish(from, to, size, release)
 	}
+	n := 0
+	for from < to {
+		var end uint64
+		if from, end = q.run(from, to); from < end {
+			n += q.dropRun(from, end, size, release)
+			size = 0
+		}
+		from = end
+	}
+	return n
+}
+
+// dropRun makes a hole of numbers that are all open.
+func (q *Queue) dropRun(from, to, size uint64, release Release) int {
 	q.live -= int(to - from)
 	q.bytes -= min(size, q.bytes)
 	at := 0

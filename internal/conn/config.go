@@ -30,8 +30,7 @@ const (
 	DefaultReceiveMaximum    = 65535
 	DefaultWriteStall        = 30 * time.Second
 	DefaultLinger            = time.Second
-	DefaultCongestedEffects  = 10_000
-	DefaultCongestedBytes    = 4 << 20
+	DefaultQoS0Memory        = 256 << 20
 )
 
 // MaxBatches is how many batches of one connection may wait for the core.
@@ -66,11 +65,9 @@ type Config struct {
 	// Linger is how long a connection that was closed by this side waits for
 	// the client to close its own, so that the last packet arrives.
 	Linger time.Duration
-	// CongestedEffects and CongestedBytes are how many QoS 0 deliveries, and
-	// bytes of them, may wait for one client before the core is told to drop
-	// further ones.
-	CongestedEffects int
-	CongestedBytes   int
+	// QoS0 is the memory for QoS 0 deliveries that wait for clients; nil: one of
+	// DefaultQoS0Memory of this configuration's own.
+	QoS0 *QoS0Memory
 
 	Logger *slog.Logger
 }
@@ -84,8 +81,9 @@ func (c Config) WithDefaults() Config {
 	set(&c.ReceiveMaximum, DefaultReceiveMaximum)
 	set(&c.WriteStall, DefaultWriteStall)
 	set(&c.Linger, DefaultLinger)
-	set(&c.CongestedEffects, DefaultCongestedEffects)
-	set(&c.CongestedBytes, DefaultCongestedBytes)
+	if c.QoS0 == nil {
+		c.QoS0 = NewQoS0Memory(DefaultQoS0Memory)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

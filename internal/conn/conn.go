@@ -32,8 +32,7 @@ type Conn struct {
 	inflight  int           // batches that the core has not handled
 	keepAlive time.Duration // 1.5 times the keep alive; 0: none
 	queue     *effects      // what waits for the writer; nil: nothing
-	qos0      int           // QoS 0 deliveries waiting or being written,
-	qos0Bytes int           // ... and the bytes of those in memory
+	qos0      int64         // bytes of QoS 0 deliveries waiting or being written
 	writing   bool          // a writer runs
 	announced bool          // the core has been given a CONNECT
 	sealed    bool          // an EffClose is queued, or nothing can be sent anymore: Push does nothing
@@ -108,35 +107,18 @@ func (c *Conn) Push(list []broker.Effect) {
 	if c.queue == nil {
 		c.queue = getEffects()
 	}
+	var qos0 int64
 	for i := range list {
-		switch e := &list[i]; e.Kind {
-		case broker.EffDeliver:
-			if e.QoS == 0 {
-				c.qos0++
-				c.qos0Bytes += inMemory(e)
-			}
-		case broker.EffClose:
+		if list[i].Kind == broker.EffClose {
 			c.sealed = true
 			list = list[:i+1]
-		}
-		if c.sealed {
 			break
 		}
+		qos0 += qos0Size(&list[i])
 	}
 	c.queue.list = append(c.queue.list, list...)
 	c.startWriter()
-	if !c.congested && (c.qos0 > c.cfg.CongestedEffects || c.qos0Bytes > c.cfg.CongestedBytes) {
-		c.congested = true
-		c.signal(broker.OpCongested)
-	}
-}
-
-// inMemory is how many bytes a QoS 0 delivery keeps in memory while it waits.
-func inMemory(e *broker.Effect) int {
-	if e.Message == nil {
-		return 0
-	}
-	return len(e.Message.Topic) + len(e.Message.Forward) + len(e.Message.Payload)
+	c.countQoS0(qos0)
 }
 
 // startWriter starts the writer if none runs. c.mu is held.

@@ -71,6 +71,7 @@ func (c *Conn) finish(e ending) {
 // dropQueue forgets what waits for the writer. c.mu is held.
 func (c *Conn) dropQueue() {
 	if c.queue != nil {
+		c.countQoS0(-c.queue.qos0())
 		c.queue.put()
 		c.queue = nil
 	}

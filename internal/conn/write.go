@@ -97,13 +97,7 @@ func (c *Conn) work(unflushed bool) (list *effects, more bool) {
 // done takes account of effects that have been done and reports what could not
 // be delivered.
 func (c *Conn) done(list *effects, undelivered *Batch) {
-	count, bytes := 0, 0
-	for i := range list.list {
-		if e := &list.list[i]; e.Kind == broker.EffDeliver && e.QoS == 0 {
-			count++
-			bytes += inMemory(e)
-		}
-	}
+	qos0 := list.qos0()
 	list.put()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,12 +108,7 @@ func (c *Conn) done(list *effects, undelivered *Batch) {
 			c.cfg.Queue.Submit(undelivered)
 		}
 	}
-	c.qos0 -= count
-	c.qos0Bytes -= bytes
-	if c.congested && c.qos0 <= c.cfg.CongestedEffects/2 && c.qos0Bytes <= c.cfg.CongestedBytes/2 {
-		c.congested = false
-		c.signal(broker.OpFlowing)
-	}
+	c.countQoS0(-qos0)
 }
 
 // do encodes the effects, writing whenever the buffer is full. False: the

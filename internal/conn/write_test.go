@@ -135,8 +135,8 @@ func TestNoReasonForWhoDoesNotWantIt(t *testing.T) {
 }
 
 func TestCongestion(t *testing.T) {
-	for _, cfg := range []Config{{CongestedEffects: 10}, {CongestedBytes: 12 * 20_000}} {
-		start(t, cfg, func(t *testing.T, q *bench) {
+	for _, memory := range []int64{1, 600_000} { // the least share, and half of the rest
+		start(t, Config{QoS0: NewQoS0Memory(memory)}, func(t *testing.T, q *bench) {
 			q.connect(v311())
 			m := message("t", strings.Repeat("x", 20_000)) // a few fill a buffer
 			for range 13 {
@@ -148,6 +148,9 @@ func TestCongestion(t *testing.T) {
 				q.wantReceived(packet.V311, "publish t q0 id0 20000 bytes")
 			}
 			q.want("flowing") // once
+			if used := q.c.cfg.QoS0.Used(); used != 0 {
+				t.Errorf("%d bytes are still counted", used)
+			}
 		})
 	}
 }

@@ -22,21 +22,33 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// tryRead reads once without blocking; false: nothing there yet, wait. The
+// tryRead reads and processes until there is nothing more; false: wait. The
 // buffer is taken when there may be something and given back when there is not.
+//
+// A read that does not fill its buffer has emptied the socket: what comes later
+// wakes the wait, so the read that would only say EAGAIN is spared.
 func (c *Conn) tryRead(fd uintptr) bool {
-	into := c.target()
 	for {
-		n, err := syscall.Read(int(fd), into.b[c.have:c.limit(into)])
+		into := c.target()
+		room := into.b[c.have:c.limit(into)]
+		n, err := syscall.Read(int(fd), room)
 		switch err {
 		case syscall.EINTR:
+			c.unused(into)
 			continue
 		case syscall.EAGAIN:
 			c.unused(into)
 			return false
 		}
-		c.readErr = c.filled(into, n, err)
-		return true
+		if c.readErr = c.filled(into, n, err); c.readErr != nil {
+			return true
+		}
+		if c.stop, c.readErr = c.took(); c.stop || c.readErr != nil {
+			return true
+		}
+		if n < len(room) {
+			return false
+		}
 	}
 }
 

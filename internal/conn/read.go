@@ -13,36 +13,47 @@ import (
 func (c *Conn) read() ending {
 	c.nc.SetReadDeadline(time.Now().Add(c.cfg.ConnectTimeout))
 	for {
-		if err := c.fill(); err != nil {
-			if e, again := c.onReadError(err); !again {
-				return e
-			}
+		stop, err := c.readOnce()
+		if err == nil && !stop {
 			continue
-		}
-		c.lastRead = time.Now()
-		stop, err := c.process()
-		if err != nil {
-			return c.refuse(err)
 		}
 		if stop {
 			return c.afterDisconnect()
 		}
+		if c.decodeErr != nil {
+			return c.refuse(c.decodeErr)
+		}
+		if e, again := c.onReadError(err); !again {
+			return e
+		}
 	}
 }
 
-// fill waits for bytes and appends one read of them to hold. While it waits it
-// holds no buffer but that of an incomplete packet (if the operating system
-// can tell when there is something to read).
-func (c *Conn) fill() error {
+// readOnce waits for bytes, reads and processes them. While it waits it holds no
+// buffer but that of an incomplete packet (if the operating system can tell when
+// there is something to read). An error that the bytes are to blame for is in
+// decodeErr too.
+func (c *Conn) readOnce() (stop bool, err error) {
 	if c.raw != nil {
+		c.readErr, c.stop = nil, false
 		if err := c.raw.Read(c.onReadable); err != nil {
-			return err
+			return false, err
 		}
-		return c.readErr
+		return c.stop, c.readErr
 	}
 	into := c.target()
 	n, err := c.nc.Read(into.b[c.have:c.limit(into)])
-	return c.filled(into, n, err)
+	if err = c.filled(into, n, err); err != nil {
+		return false, err
+	}
+	return c.took()
+}
+
+// took processes what was read.
+func (c *Conn) took() (stop bool, err error) {
+	c.lastRead = time.Now()
+	stop, c.decodeErr = c.process()
+	return stop, c.decodeErr
 }
 
 // target is the buffer to read into, at c.have.

@@ -59,6 +59,9 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		c.volatile++
 		s.queue.SetVolatile()
 		c.sessions[id] = s
+		// CONNACK says that no session is left. The end of one may have been
+		// recorded only just now, and must not be undone by a crash.
+		l.after = c.last
 	}
 	switch w := c.wills[id]; {
 	case w == nil:

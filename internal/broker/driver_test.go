@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
 // driver drives a real core as a broker does, over a journal and a checkpoint
@@ -27,6 +28,7 @@ type driver struct {
 	ids     int
 	out     []string
 	notices []Notice
+	see     func(c *client, e *Effect) // what is sent, for who wants more than text
 }
 
 // client is one connection.
@@ -207,6 +209,9 @@ func (d *driver) send(c *client, e *Effect) (heard bool) {
 		}
 	}
 	d.print("%s <- %s", c.name, d.text(c, e))
+	if d.see != nil {
+		d.see(c, e)
+	}
 	return false
 }
 
@@ -448,6 +453,18 @@ func (d *driver) reclaim() (gone []Extent) {
 func (d *driver) check() error {
 	if who, ok := d.core.Balance(); !ok {
 		return fmt.Errorf("the account of %q does not balance", who)
+	}
+	for _, s := range d.core.bySID {
+		var sum uint64
+		if err := s.queue.Each(d.core.loader(s), func(_ uint64, e *session.Entry, _ session.State) bool {
+			sum += uint64(e.Size)
+			return true
+		}); err != nil {
+			return err
+		}
+		if s.queue.Sized() && sum != s.queue.Bytes() {
+			return fmt.Errorf("%q counts %d bytes, its deliveries have %d", s.clientID, s.queue.Bytes(), sum)
+		}
 	}
 	core, err := d.recovered()
 	if err != nil {

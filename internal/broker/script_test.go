@@ -524,7 +524,7 @@ func doAccount(d *driver, a *arguments) error {
 				s += fmt.Sprintf(" + %s %d", r, n)
 			}
 		}
-		if info.Bytes > 0 {
+		if info.Bytes > 0 && d.cfg.Limits.Bytes > 0 {
 			s += fmt.Sprintf(", %d bytes", info.Bytes)
 		}
 		d.print("%s", s)

@@ -55,7 +55,7 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 			g.sid = c.nextSID
 			c.nextSID++
 			c.setLimits(g)
-			g.queue.SetSized(c.sized())
+			g.queue.SetSized(true) // always: a setting would not be the same at recovery
 			c.dirty(g)
 		} else {
 			g.sid = c.volatile
@@ -201,12 +201,12 @@ func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 		if e.Message == nil {
 			f.Pos = e.Pos
 		}
-		c.finish(g, n, c.sizeOf(g, n), 0)
+		c.finish(g, n, uint64(e.Size), 0)
 	case s.durable():
 		m.given = append(m.given, record.QueuedEntry{Position: uint64(e.Pos), Extent: uint32(e.Ext), Size: e.Size,
 			QoS: attr.QoS, Retain: attr.Retain, SubID: sub.subID, Group: g.sid, Number: n})
 	default:
-		lent := session.Entry{Pos: e.Pos, Ext: e.Ext, Message: e.Message, Attr: attr, Origin: n}
+		lent := session.Entry{Pos: e.Pos, Ext: e.Ext, Size: e.Size, Message: e.Message, Attr: attr, Origin: n}
 		if e.Message == nil {
 			c.extents.addVolatile(e.Ext, 1)
 		}
@@ -224,29 +224,30 @@ func (c *Core) sizeOf(s *Session, n uint64) uint64 {
 	return size
 }
 
-// origin returns the group and the number there of a delivery that was lent.
-func (c *Core) origin(s *Session, n uint64) (g *Session, number uint64) {
+// origin returns the group of a delivery that was lent, its number there, and its
+// size.
+func (c *Core) origin(s *Session, n uint64) (g *Session, number, size uint64) {
 	if s.durable() || s.group != nil || n < s.queue.Head() || n >= s.queue.Next() {
-		return nil, 0
+		return nil, 0, 0
 	}
 	e := s.queue.At(n)
 	if e.Attr.Group == 0 {
-		return nil, 0
+		return nil, 0, 0
 	}
-	return c.bySID[e.Attr.Group], e.Origin
+	return c.bySID[e.Attr.Group], e.Origin, uint64(e.Size)
 }
 
 // finishOrigin finishes a delivery that was lent also in its group.
 func (c *Core) finishOrigin(s *Session, n uint64) {
-	if g, number := c.origin(s, n); g != nil {
-		c.finish(g, number, c.sizeOf(g, number), 0)
+	if g, number, size := c.origin(s, n); g != nil {
+		c.finish(g, number, size, 0)
 	}
 }
 
 // returnOrigin drops a delivery that was lent also in its group: nobody else gets
 // what one member refused [MQTT-4.8.2-6].
 func (c *Core) returnOrigin(s *Session, n uint64, why DropReason) {
-	if g, number := c.origin(s, n); g != nil {
+	if g, number, _ := c.origin(s, n); g != nil {
 		c.dropOne(g, number, why)
 	}
 }

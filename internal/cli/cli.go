@@ -79,13 +79,15 @@ func usageError(format string, args ...any) error {
 // root is the grammar. The help text of a command is on its field here, so
 // that they can be read side by side.
 type root struct {
-	Serve   ServeCmd   `cmd:"" help:"Run the broker."`
-	Pub     PubCmd     `cmd:"" help:"Publish messages."`
-	Sub     SubCmd     `cmd:"" help:"Subscribe and print what arrives."`
-	Demo    DemoCmd    `cmd:"" help:"Show what is kept and what is not: starts a broker, kills it, counts."`
-	Check   CheckCmd   `cmd:"" help:"Verify a data folder, without writing to it."`
-	Config  ConfigCmd  `cmd:"" help:"Check a configuration file, or print the defaults."`
-	Version VersionCmd `cmd:"" help:"Print the version."`
+	Serve       ServeCmd       `cmd:"" help:"Run the broker."`
+	Pub         PubCmd         `cmd:"" help:"Publish messages."`
+	Sub         SubCmd         `cmd:"" help:"Subscribe and print what arrives."`
+	Demo        DemoCmd        `cmd:"" help:"Show what is kept and what is not: starts a broker, kills it, counts."`
+	Bench       BenchCmd       `cmd:"" help:"Load brokers and measure them; what was lost is counted."`
+	Check       CheckCmd       `cmd:"" help:"Verify a data folder, without writing to it."`
+	Config      ConfigCmd      `cmd:"" help:"Check a configuration file, or print the defaults."`
+	Conformance ConformanceCmd `cmd:"" help:"Test any broker against the statements of the MQTT standards."`
+	Version     VersionCmd     `cmd:"" help:"Print the version."`
 }
 
 const description = `Holdfast is an MQTT broker for consumers that come and go: what a persistent

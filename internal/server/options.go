@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -14,6 +15,11 @@ import (
 type Options struct {
 	Listen         []string // addresses, see package listen (127.0.0.1:1883)
 	AllowAnonymous bool     // listening beyond this machine without authentication is meant
+
+	// Listeners are open already, and the server closes them: for what package
+	// listen cannot open, such as connections in memory. With some of them there is
+	// no default for Listen.
+	Listeners []net.Listener
 
 	DataDir     string       // (holdfast-data)
 	Memory      bool         // keep nothing on disk: all is lost with the process
@@ -60,7 +66,7 @@ func JournalDir(data string) string { return filepath.Join(data, journalFolder) 
 func StateDir(data string) string { return filepath.Join(data, stateFolder) }
 
 func (o Options) withDefaults() Options {
-	if len(o.Listen) == 0 {
+	if len(o.Listen)+len(o.Listeners) == 0 {
 		o.Listen = []string{"127.0.0.1:1883"}
 	}
 	def(&o.DataDir, "holdfast-data")

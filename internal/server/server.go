@@ -101,6 +101,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		}
 		s.listeners = append(s.listeners, l)
 	}
+	s.listeners = append(s.listeners, o.Listeners...)
 	go s.run()
 	s.announce(found)
 	for _, l := range s.listeners {

@@ -72,6 +72,7 @@ func (c *chunk) read(cur *Cursor, e *Entry) (attr int, err error) {
 	} else {
 		e.Attr = Attr{QoS: byte(v & 3)}
 	}
+	e.Size = 0
 	if c.sized {
 		s, n := binary.Uvarint(c.bytes[cur.off:])
 		if n <= 0 {

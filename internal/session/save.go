@@ -159,6 +159,7 @@ func (q *Queue) Load(src []byte) ([]byte, error) {
 	q.bytes = d.u()
 	q.sent = q.head
 	for i, b := range d.bytes(uint64(d.count())) {
+		d.bad = d.bad || b > byte(Done)
 		if b != 0 {
 			q.states.set(i, b&stateMask)
 		}
@@ -195,10 +196,40 @@ func (q *Queue) Load(src []byte) ([]byte, error) {
 			c.saved, c.keyed = true, true
 		}
 	}
-	if d.bad || q.head == 0 {
+	if d.bad || !q.whole() {
 		return nil, ErrChunk
 	}
 	return d.b, nil
+}
+
+// whole tells whether what was loaded hangs together, so that nothing that relies
+// on it reads beside it.
+func (q *Queue) whole() bool {
+	if q.head == 0 || q.next < q.head || uint64(q.states.n) > q.next-q.head || q.live < 0 {
+		return false
+	}
+	at := q.head
+	for _, h := range q.holes {
+		if h.from < at || h.to <= h.from || h.to > q.next {
+			return false
+		}
+		at = h.to
+	}
+	if q.head == q.next {
+		return len(q.chunks) == 0
+	}
+	if len(q.chunks) == 0 || q.chunks[0].first > q.head || q.chunks[0].end() <= q.head {
+		return false
+	}
+	at = q.chunks[0].first
+	for i := range q.chunks {
+		c := &q.chunks[i]
+		if c.first != at || c.count == 0 || c.count > ChunkEntries {
+			return false
+		}
+		at = c.end()
+	}
+	return at == q.next
 }
 
 // Offload drops from memory the chunks that the store holds, but for the first

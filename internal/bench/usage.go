@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Usage is what a broker's process uses, where the system tells; 0 where not.
+type Usage struct {
+	CPU  float64 `json:"cpu_s,omitempty"`      // seconds since it began
+	RSS  int64   `json:"rss_bytes,omitempty"`  // memory resident
+	Peak int64   `json:"peak_bytes,omitempty"` // ... at most
+	Disk int64   `json:"disk_bytes,omitempty"` // files in its data folder
+}
+
+// ticks is how /proc counts CPU time, in all Linux that there is.
+const ticks = 100
+
+// measure looks at a process, unless pid is 0, and a folder, unless it is empty.
+func measure(pid int, data string) (u Usage) {
+	if pid > 0 {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			u.CPU = cpuSeconds(string(b))
+		}
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+			u.RSS, u.Peak = statusBytes(string(b), "VmRSS:"), statusBytes(string(b), "VmHWM:")
+		}
+	}
+	if data != "" {
+		// A file that goes while we look is none of the broker's size.
+		filepath.WalkDir(data, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				if info, err := d.Info(); err == nil {
+					u.Disk += info.Size()
+				}
+			}
+			return nil
+		})
+	}
+	return u
+}
+
+// cpuSeconds reads user and system time from /proc/PID/stat.
+func cpuSeconds(stat string) float64 {
+	// The name of the program may have spaces; it ends with the last bracket.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticks
+}
+
+// statusBytes reads a line such as "VmRSS:  1234 kB" of /proc/PID/status.
+func statusBytes(status, name string) int64 {
+	_, rest, ok := strings.Cut(status, "\n"+name)
+	if !ok {
+		return 0
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	fields := strings.Fields(line)
+	if len(fields) != 2 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(fields[0], 10, 64)
+	return n << 10
+}

@@ -1,0 +1,560 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+)
+
+// model is what has to be true, said without knowing how a broker works. It hears
+// what clients send and see, each time with the number of the event (a tick), and
+// reasons with two kinds of intervals: in which something may have been so, and in
+// which it was so for certain. A message is owed to a session when the whole of
+// its way to the broker, from the first PUBLISH to the acknowledgement, lies within
+// the time in which a subscription was there for certain. It may be received only
+// when the two possible times meet. What lies between is left open, because the
+// standard leaves it open.
+type model struct {
+	w        *world
+	messages []*message
+	epochs   []*epoch
+	groups   map[string]*groupModel
+}
+
+// message is one message, named by its payload.
+type message struct {
+	no        int
+	from      *client
+	topic     string
+	seq       int // in its topic, of its publisher
+	qos       byte
+	retain    bool
+	clear     bool // empty: takes the retained message away
+	size      int
+	expiry    int64 // ms, 0: none
+	sentAt    uint64
+	sentClock int64  // broker clock at the first PUBLISH
+	acked     uint64 // tick of the acknowledgement, 0: none yet
+	ackClock  int64
+	attempts  int  // PUBLISHes that the broker may have taken as a new message
+	again     bool // sent more than once, in whatever way
+	refused   bool // 0x97
+	seen      bool // by anybody
+
+	will      bool
+	delay     int64 // ms
+	owed      bool  // has to be published
+	forbidden bool  // must not be published any more
+}
+
+// epoch is the life of one session, as its client sees it.
+type epoch struct {
+	c       *client
+	durable bool
+	began   uint64
+	ended   uint64
+	windows []*window
+	got     map[int]*receipt
+	copies  map[int]bool // received as retained messages
+	last    map[orderKey]*message
+	onlyQ0  bool // never asked for more than QoS 0
+}
+
+// receipt is what a session saw of a message.
+type receipt struct {
+	epoch *epoch
+	id    uint16
+	fresh int // times that it was delivered, not counting repeats that say so
+
+	returned bool // to a group: the session that had it may be over
+}
+
+// orderKey is what order is promised for.
+type orderKey struct {
+	from       *client
+	topic      string
+	qos, given byte
+}
+
+// window is the time of a subscription.
+type window struct {
+	filter       string // without $share
+	group        string // the whole filter when shared
+	qos          byte   // the least that it had
+	most         byte
+	noLocal      bool
+	subID        uint32
+	possibleFrom uint64
+	certainFrom  uint64 // 0: not yet
+	certainTo    uint64 // 0: still
+	possibleTo   uint64 // 0: still
+}
+
+// groupModel is what is known of a shared subscription.
+type groupModel struct {
+	got     map[int]*receipt
+	lastEnd uint64 // a member's session ended then
+	lossy   bool   // some member takes at QoS 0, or not everything
+}
+
+func newModel(w *world) *model { return &model{w: w, groups: map[string]*groupModel{}} }
+
+// slack is how many ms late the broker may do what is due: its loop has work, and
+// the disk is slow.
+const slack = 8000
+
+// match is the standard's section 4.7, for filters and names that are legal.
+func match(filter, name string) bool {
+	f, n := strings.Split(filter, "/"), strings.Split(name, "/")
+	for i := range f {
+		switch {
+		case f[i] == "#":
+			return true
+		case i >= len(n):
+			return false
+		case f[i] != "+" && f[i] != n[i]:
+			return false
+		}
+	}
+	return len(f) == len(n)
+}
+
+// newMessage makes one; payload is what it is known by.
+func (m *model) newMessage(c *client, topic string, qos byte) *message {
+	x := &message{no: len(m.messages) + 1, from: c, topic: topic, qos: qos}
+	m.messages = append(m.messages, x)
+	return x
+}
+
+func (x *message) String() string {
+	return fmt.Sprintf("message %d (%d of %s on %s, QoS %d)", x.no, x.seq, x.from.id, x.topic, x.qos)
+}
+
+func (x *message) payload() []byte {
+	if x.clear {
+		return nil
+	}
+	b := append(strconv.AppendInt([]byte{'m'}, int64(x.no), 10), '|')
+	for len(b) < x.size {
+		b = append(b, '.')
+	}
+	return b
+}
+
+// find returns the message of a payload, nil for an empty one.
+func (m *model) find(payload []byte) *message {
+	if len(payload) == 0 {
+		return nil
+	}
+	s, _, ok := strings.Cut(string(payload), "|")
+	no, err := strconv.Atoi(strings.TrimPrefix(s, "m"))
+	if !ok || err != nil || no < 1 || no > len(m.messages) {
+		m.w.fail("a payload that nobody sent: %q", payload)
+	}
+	x := m.messages[no-1]
+	if want := string(x.payload()); want != string(payload) {
+		m.w.fail("the payload of %v is not what was sent", x)
+	}
+	return x
+}
+
+// sent hears that x is sent, as something that the broker may take for new.
+func (m *model) sent(x *message) {
+	if x.attempts == 0 {
+		x.sentAt, x.sentClock = m.w.tick, m.w.node.clock()
+	}
+	x.attempts++
+}
+
+func (m *model) acknowledged(x *message) {
+	x.acked, x.ackClock = m.w.tick, m.w.node.clock()
+	m.w.report.Acknowledged++
+}
+
+func (m *model) refusedOne(x *message, code packet.Reason) {
+	s := &m.w.swarm
+	if code != packet.QuotaExceeded || s.limits == (broker.Limits{}) && !m.w.diskWasFull {
+		m.w.fail("%v is refused with %v", x, code)
+	}
+	x.refused = true
+	m.w.report.Refused++
+	if x.attempts == 1 && x.seen {
+		m.w.fail("%v was refused, and delivered to somebody", x)
+	}
+}
+
+func (m *model) begin(c *client, durable bool) *epoch {
+	e := &epoch{c: c, durable: durable, began: c.connectTick, got: map[int]*receipt{}, copies: map[int]bool{}, last: map[orderKey]*message{}, onlyQ0: true}
+	m.epochs = append(m.epochs, e)
+	return e
+}
+
+func (m *model) end(e *epoch) {
+	if e == nil || e.ended != 0 {
+		return
+	}
+	e.ended = m.w.tick
+	for _, v := range e.windows {
+		if v.group != "" {
+			m.groups[v.group].lastEnd = m.w.tick
+		}
+	}
+}
+
+// restarted hears that a process has begun, at a broker clock. Connections that
+// nobody has seen end, ended now.
+func (m *model) restarted(clock int64) {
+	for _, c := range m.w.clients {
+		c.lastAlive = min(c.lastAlive, clock)
+		c.lastDetach = max(c.lastDetach, clock)
+	}
+}
+
+// alive tells whether the session is there for certain.
+func (m *model) alive(e *epoch) bool {
+	c := e.c
+	if e.ended != 0 || c.forceClean || c.sentClean && !c.on {
+		return false // or it may have asked for a fresh one
+	}
+	if k := c.conn; c.on && k.attached && !k.detached && k.life == m.w.node.life {
+		return true
+	}
+	return e.durable && (c.expiry == broker.NeverExpires || m.w.node.clock() <= c.lastAlive+int64(c.expiry)*1000)
+}
+
+// connected checks what CONNACK says about the session.
+func (m *model) connected(c *client, k *conn, present bool) {
+	w := m.w
+	never := c.expiry == broker.NeverExpires
+	must := c.epoch != nil && (never || k.attachedAt <= c.lastAlive+int64(c.expiry)*1000)
+	may := c.epoch != nil && (never || k.others || k.attachedAt <= c.lastDetach+int64(c.expiry)*1000+slack)
+	switch {
+	case c.sentClean && present:
+		w.fail("%s asked for a clean start and is told that a session is present", c.id)
+	case c.sentClean:
+	case present && !may:
+		w.fail("%s is told that its session is present, which ended: clock %d, closed at %d at the latest, expiry %d s, known %v", c.id, k.attachedAt, c.lastDetach, c.expiry, c.epoch != nil)
+	case !present && must:
+		w.fail("the session of %s is lost: clock %d, last alive at %d, expiry %d s", c.id, k.attachedAt, c.lastAlive, c.expiry)
+	}
+	if present {
+		w.report.Resumed++
+	}
+}
+
+// open returns the open windows of a filter.
+func (e *epoch) open(filter string) *window {
+	for _, v := range e.windows {
+		if (v.filter == filter || v.group == filter) && v.certainTo == 0 {
+			return v
+		}
+	}
+	return nil
+}
+
+// received hears that c got a PUBLISH. fresh: its application gets it; false for
+// a repeat of a QoS 2 delivery that it still knows.
+func (m *model) received(c *client, p *packet.Publish, fresh bool) {
+	w := m.w
+	w.report.Received++
+	x := m.find(p.Payload)
+	if x == nil {
+		return // a retained message is taken away; one looks like the other
+	}
+	e := c.epoch
+	if string(p.Topic) != x.topic {
+		w.fail("%v arrives at %s with topic %q", x, c.id, p.Topic)
+	}
+	if p.QoS > x.qos {
+		w.fail("%v arrives at %s with QoS %d", x, c.id, p.QoS)
+	}
+	if x.attempts == 0 {
+		w.fail("%v arrives at %s before it was sent", x, c.id)
+	}
+	x.seen = true
+	if x.refused && x.attempts == 1 {
+		w.fail("%v was refused, and arrives at %s", x, c.id)
+	}
+	if x.forbidden {
+		w.fail("the will %v arrives at %s, but its client was back in time", x, c.id)
+	}
+	if x.expiry != 0 && !p.Dup && x.acked != 0 && w.node.clock() > x.ackClock+x.expiry+slack && !x.retain {
+		w.fail("%v arrives at %s long after it expired", x, c.id)
+	}
+	v := e.allowed(x, p)
+	if v == nil {
+		w.fail("%v arrives at %s, which had no subscription for it then", x, c.id)
+	}
+	if c.subIDs && !p.Retain && v.group == "" {
+		for _, id := range p.SubIDs {
+			if int(id) > len(c.wishes) || !match(c.wishes[id-1].filter, x.topic) {
+				w.fail("%v arrives at %s with subscription identifier %d", x, c.id, id)
+			}
+		}
+		if len(p.SubIDs) == 0 {
+			w.fail("%v arrives at %s without subscription identifier", x, c.id)
+		}
+	}
+	if p.Retain {
+		if !x.retain {
+			w.fail("%v arrives at %s with RETAIN", x, c.id)
+		}
+		e.copies[x.no] = true
+		return // with retain as published it may be new all the same
+	}
+	got, settled, who := e.got, true, c.id
+	if v.group != "" {
+		g := m.groups[v.group]
+		got, settled, who = g.got, g.lastEnd < x.sentAt, c.id+" of "+v.group
+		if r := g.got[x.no]; r != nil {
+			r.returned = r.returned || !m.alive(r.epoch) // then somebody else gets it
+			settled = settled && !r.returned
+		}
+	}
+	r := got[x.no]
+	first := r == nil
+	if first {
+		r = &receipt{epoch: e, id: p.ID}
+		got[x.no] = r
+	}
+	defer func() {
+		if r.epoch != e {
+			r.epoch, r.id = e, p.ID
+		}
+	}()
+	if p.QoS == 1 {
+		fresh = !p.Dup
+	}
+	if fresh {
+		r.fresh++
+	}
+	if settled {
+		// What is stored for QoS 0 may come again after a crash: nobody
+		// acknowledges it, and it does not wait for the record that it left.
+		stored0 := p.QoS == 0 && (v.group != "" || w.swarm.queueQoS0)
+		if r.fresh > x.attempts && !stored0 {
+			w.fail("%v arrives at %s %d times at QoS %d, and was sent %d times", x, who, r.fresh, p.QoS, x.attempts)
+		}
+		if !first && p.QoS > 0 && x.attempts == 1 && r.epoch == e {
+			if p.ID != r.id {
+				w.fail("%v arrives at %s again with packet identifier %d, which was %d", x, who, p.ID, r.id)
+			}
+			if !p.Dup {
+				w.fail("%v arrives at %s again without DUP", x, who)
+			}
+		}
+	}
+	// An expired message that was passed over may come after all when a crash took
+	// the record of that: then it may have been sent, and has to be finished.
+	// Or it expired while it waited, and its publisher sent it again.
+	late := x.expiry != 0 && (p.Dup || x.again)
+	if first && v.group == "" && !x.will && !late {
+		key := orderKey{x.from, x.topic, x.qos, p.QoS}
+		// A message that was sent again may have passed by before the subscription
+		// or an absence, or been dropped or refused at a limit, when it came for the
+		// first time.
+		once := !x.again || v.qos > 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull
+		if l := e.last[key]; l != nil && l.seq > x.seq && once {
+			w.fail("%v arrives at %s after %v", x, who, l)
+		}
+		if l := e.last[key]; l == nil || l.seq < x.seq {
+			e.last[key] = x
+		}
+	}
+}
+
+// allowed returns a subscription through which x may come.
+func (e *epoch) allowed(x *message, p *packet.Publish) *window {
+	var found *window
+	for _, v := range e.windows {
+		if !match(v.filter, x.topic) || p.QoS > v.most {
+			continue
+		}
+		if !p.Retain && !x.retain && !x.will {
+			if v.possibleTo != 0 && v.possibleTo < x.sentAt || v.group == "" && x.acked != 0 && x.acked < v.possibleFrom {
+				continue // (a group's messages wait for members to come)
+			}
+			if v.noLocal && x.from == e.c {
+				continue
+			}
+		}
+		if found == nil || v.group == "" {
+			found = v
+		}
+	}
+	return found
+}
+
+// owes tells whether a session with subscription v must get x.
+func (m *model) owes(v *window, e *epoch, x *message) bool {
+	switch {
+	case x.qos == 0 || v.qos == 0 || x.clear || !match(v.filter, x.topic):
+		return false
+	case v.certainFrom == 0 || v.certainFrom > x.sentAt:
+		return false
+	case x.will:
+		return x.owed && v.certainTo == 0
+	case x.acked == 0 || v.certainTo != 0 && v.certainTo < x.acked:
+		return false
+	case v.noLocal && x.from == e.c:
+		return false
+	case x.expiry != 0 && m.w.node.clock() > x.sentClock+x.expiry-1000:
+		return false
+	case e.c.maxPacket != 0 && x.size+len(x.topic)+60 > int(e.c.maxPacket):
+		return false
+	}
+	return true
+}
+
+// settle checks at the end, when everything has healed and every queue is empty,
+// that all is there.
+func (m *model) settle() {
+	w := m.w
+	core := w.node.life.core
+	for _, e := range m.epochs {
+		if e.ended != 0 || !e.c.on {
+			continue
+		}
+		var lost []*message
+		for _, v := range e.windows {
+			if v.group != "" {
+				continue
+			}
+			for _, x := range m.messages {
+				if m.owes(v, e, x) && e.got[x.no] == nil && !(e.c.rap && e.copies[x.no]) && !slices.Contains(lost, x) {
+					lost = append(lost, x)
+				}
+			}
+		}
+		info, ok := core.Session(e.c.id)
+		if !ok {
+			w.fail("the broker does not know %s, which is connected", e.c.id)
+		}
+		if info.Durable != e.durable {
+			w.fail("the session of %s: durable is %v", e.c.id, info.Durable)
+		}
+		if info.Waiting != 0 {
+			w.fail("%d deliveries wait for %s, which is connected", info.Waiting, e.c.id)
+		}
+		excused := m.ledger(e.c.id, &info.Counts, e.c)
+		if uint64(len(lost)) > excused {
+			w.fail("%d messages are missing at %s, %d of them in the ledger; the first: %v", len(lost), e.c.id, excused, lost[0])
+		}
+		if e.durable && e.onlyQ0 && !w.swarm.queueQoS0 && info.Counts.Accepted != 0 {
+			w.fail("%s has subscriptions of QoS 0 only, and %d messages were counted", e.c.id, info.Counts.Accepted)
+		}
+	}
+	for _, name := range sortedNames(m.groups) {
+		m.settleGroup(name)
+	}
+	m.settleRetained()
+}
+
+// ledger checks the reasons for which the broker says it dropped, and returns how
+// many messages they excuse.
+func (m *model) ledger(who string, n *broker.Counts, c *client) (sum uint64) {
+	s := &m.w.swarm
+	allow := func(r broker.DropReason, yes bool) {
+		if k := n.Ledger(r); k > 0 && !yes {
+			m.w.fail("%d messages of %s are in the ledger: %v", k, who, r)
+		}
+	}
+	allow(broker.DropMessageExpired, s.expiries)
+	allow(broker.DropQueueLimit, s.limits.Messages > 0 || s.limits.Bytes > 0)
+	allow(broker.DropTooLarge, s.smallMax)
+	allow(broker.DropPurged, false)
+	allow(broker.DropDamaged, false)
+	allow(broker.DropRejected, m.w.hadRejects)
+	allow(broker.DropSessionExpired, strings.HasPrefix(who, "$share/"))
+	return n.Ledger(broker.DropQueueLimit)
+}
+
+func (m *model) settleGroup(name string) {
+	w := m.w
+	g := m.groups[name]
+	if g.lossy {
+		return
+	}
+	var excused uint64
+	if info, ok := w.node.life.core.Session(name); ok {
+		excused += m.ledger(name, &info.Counts, nil)
+		if info.Waiting != 0 {
+			w.fail("%d deliveries wait in %s, whose members are connected", info.Waiting, name)
+		}
+	}
+	var lost []*message
+	for _, e := range m.epochs {
+		if e.ended != 0 || !e.durable {
+			continue
+		}
+		for _, v := range e.windows {
+			if v.group != name || v.certainTo != 0 {
+				continue // with its last member a group ends
+			}
+			for _, x := range m.messages {
+				if m.owes(v, e, x) && g.got[x.no] == nil && !slices.Contains(lost, x) && (x.qos == 1 || g.lastEnd < x.sentAt) {
+					lost = append(lost, x)
+				}
+			}
+			if info, ok := w.node.life.core.Session(e.c.id); ok {
+				excused += info.Counts.Ledger(broker.DropQueueLimit)
+			}
+		}
+	}
+	if uint64(len(lost)) > excused {
+		w.fail("%d messages are missing at %s, %d of them in the ledger; the first: %v", len(lost), name, excused, lost[0])
+	}
+}
+
+// settleRetained checks that the retained messages are the last acknowledged ones.
+// Each topic for them has one publisher.
+func (m *model) settleRetained() {
+	if m.w.auditor == nil {
+		return
+	}
+	type topic struct {
+		acked   int // the last acknowledged
+		held    *message
+		cleared int // the last attempt to clear
+		expires bool
+	}
+	topics := map[string]*topic{}
+	at := func(name string) *topic {
+		if topics[name] == nil {
+			topics[name] = &topic{}
+		}
+		return topics[name]
+	}
+	for _, x := range m.messages {
+		if !x.retain || x.will || x.attempts == 0 {
+			continue
+		}
+		t := at(x.topic)
+		if x.acked != 0 {
+			t.acked = max(t.acked, x.seq)
+		}
+		if x.clear {
+			t.cleared = max(t.cleared, x.seq)
+		}
+		t.expires = t.expires || x.expiry != 0
+		if m.w.auditor.epoch.copies[x.no] {
+			if t.held != nil {
+				m.w.fail("%s has two retained messages, %v and %v", x.topic, t.held, x)
+			}
+			t.held = x
+		}
+	}
+	for _, name := range sortedNames(topics) {
+		t := topics[name]
+		switch {
+		case t.held == nil && t.acked > t.cleared && !t.expires:
+			m.w.fail("the retained message of %s is gone; number %d was acknowledged", name, t.acked)
+		case t.held != nil && t.held.seq < t.acked && !t.expires:
+			m.w.fail("the retained message of %s is %v, but number %d was acknowledged", name, t.held, t.acked)
+		}
+	}
+}

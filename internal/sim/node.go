@@ -1,0 +1,800 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/state"
+)
+
+const (
+	journalDir = "/journal"
+	stateDir   = "/state"
+)
+
+// node is the machine that the broker runs on: its disks and its clock outlive
+// the broker's process.
+type node struct {
+	w    *world
+	disk *disk      // of the journal
+	mem  *vfs.MemFS // of the checkpoint store
+	life *life      // the process; nil: none runs
+	born int        // how many there were
+
+	crashIn  int  // operations on the disk until the next crash, 0: none is due
+	crashAs  fate // what happens then
+	crashPre bool // before the operation, not after it
+
+	wallJump int64 // ms that the wall clock is ahead of the truth
+	died     int64 // broker clock at the last death
+	diedAt   int64 // ... and virtual time
+	wallThen int64 // wallJump when time was last written
+}
+
+// fate is how a process ends.
+type fate int
+
+const (
+	fatePower fate = iota + 1 // what was not synced is lost, or not
+	fateKill                  // kill -9: the system still has what was written
+	fateError                 // a write or sync fails, and the broker gives up
+)
+
+func (f fate) String() string {
+	return [...]string{"", "power cut", "kill", "failing disk"}[f]
+}
+
+// crash is the panic that ends a process in the middle of an operation.
+type crash struct{ fate fate }
+
+var errDisk = errors.New("input/output error")
+
+func newNode(w *world) *node {
+	n := &node{w: w, mem: vfs.NewCrashableMem()}
+	n.use(newDisk())
+	return n
+}
+
+// use makes d the disk.
+func (n *node) use(d *disk) {
+	n.disk = d
+	d.noDirSync = n.w.canary == CanaryDirectorySync
+	d.noSync = n.w.canary == CanaryLyingDisk
+	d.before = func(op, name string) error {
+		if n.crashIn == 0 {
+			return nil
+		}
+		if n.crashIn--; n.crashIn > 0 {
+			return nil
+		}
+		as := n.crashAs
+		if as == fateError {
+			n.w.log("disk: %s of %s fails", op, name)
+			n.w.report.Errors++
+			return errDisk
+		}
+		if n.crashPre {
+			n.w.log("crash before %s of %s", op, name)
+			panic(crash{as})
+		}
+		n.crashIn = -1
+		return nil
+	}
+	d.after = func(op, name string) {
+		if n.crashIn == -1 {
+			n.crashIn = 0
+			n.w.log("crash after %s of %s", op, name)
+			panic(crash{n.crashAs})
+		}
+	}
+}
+
+// wall is the machine's wall clock, Unix ms.
+func (n *node) wall() int64 {
+	const then = 1_790_000_000_000
+	return then + n.w.now/millisecond + n.wallJump
+}
+
+// clock is the broker clock; of the last process while none runs.
+func (n *node) clock() int64 {
+	if n.life == nil {
+		return n.died
+	}
+	return n.life.clock()
+}
+
+// guard does what may end in a crash of the process.
+func (n *node) guard(do func()) {
+	defer func() {
+		switch c := recover().(type) {
+		case nil:
+		case crash:
+			n.end(c.fate)
+		default:
+			panic(c)
+		}
+	}()
+	do()
+}
+
+// end ends the process.
+func (n *node) end(as fate) {
+	w := n.w
+	w.report.Crashes++
+	w.log("the broker ends: %v", as)
+	n.died, n.diedAt = n.clock(), w.now
+	l := n.life
+	n.life = nil
+	n.crashIn = 0
+	percent := 100
+	switch as {
+	case fatePower:
+		percent = 0
+		lost := loss{keep: pick(w, 0, 0, 30, 50, 80, 100), piece: pick(w, 32, 512, 512, 4096, 1<<30)}
+		n.use(n.disk.powerCut(w.rng, lost))
+		w.report.PowerCuts++
+	case fateKill:
+		w.report.Kills++
+	}
+	// All or nothing, and chance of its own: how many files Pebble has at this
+	// moment depends on its threads, which must not change the run.
+	mem := n.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(0, 0))})
+	if l != nil {
+		l.over = true
+		if l.store != nil {
+			// It goes on with files that nobody will see.
+			if err := l.store.Close(); err != nil {
+				w.log("closing the lost store: %v", err)
+			}
+		}
+		for _, c := range l.conns {
+			c.brokerDied()
+		}
+	}
+	n.mem = mem
+	w.after(w.about(w.swarm.downTime), n.start)
+}
+
+// start starts a process and recovers.
+func (n *node) start() {
+	w := n.w
+	if n.life != nil {
+		return
+	}
+	if w.oneIn(w.swarm.wallJumps) && !w.healing {
+		n.wallJump += pick[int64](w, -3600_000, -1000, 1000, 86400_000, -n.wall(), 1000_000_000_000-n.wall())
+		w.log("the wall clock jumps to %d", n.wall())
+	}
+	n.planCrash(w.swarm.crashInRecovery, 40)
+	n.guard(func() {
+		n.born++
+		l := &life{n: n, no: n.born}
+		n.life = l
+		l.began, l.base = w.now, n.died+(w.now-n.diedAt)/millisecond
+		l.recover()
+		n.crashIn = 0
+		w.log("life %d begins at clock %d: %d frames replayed from %d", l.no, l.clock(), l.recovery.Frames, l.applied)
+		w.model.restarted(l.clock())
+		l.planEnd()
+		l.wake()
+	})
+}
+
+// planCrash decides whether the process is to end soon, at a random operation of
+// the disk.
+func (n *node) planCrash(percent, within int) {
+	w := n.w
+	if w.healing || !w.chance(percent) {
+		return
+	}
+	n.crashIn = 1 + w.rng.IntN(within)
+	n.crashAs = w.fate()
+	n.crashPre = w.chance(50)
+}
+
+func (w *world) fate() fate {
+	at := w.rng.IntN(w.swarm.power + w.swarm.kill + w.swarm.diskErrors)
+	switch {
+	case at < w.swarm.power:
+		return fatePower
+	case at < w.swarm.power+w.swarm.kill:
+		return fateKill
+	}
+	return fateError
+}
+
+// life is one process of the broker: what package server does, with chance in
+// the place of threads.
+type life struct {
+	n     *node
+	no    int
+	over  bool
+	base  int64 // broker clock when it began, ms
+	began int64 // virtual time
+
+	core     *broker.Core
+	journal  *journal.Journal
+	store    *state.Store
+	reader   *journal.Reader
+	recovery journal.Recovery
+	applied  uint64 // position of the checkpoint in the store
+	frames   [][]byte
+
+	conns []*conn
+
+	awake      bool // a turn is due
+	committing bool
+	timerAt    broker.Time
+	stopping   bool
+
+	save    saving
+	scratch scratch
+}
+
+// saving is a checkpoint under way.
+type saving struct {
+	batch   *state.Batch
+	meta    state.Meta
+	writing bool
+}
+
+func (l *life) clock() int64      { return l.base + (l.n.w.now-l.began)/millisecond }
+func (l *life) time() broker.Time { return broker.Time(l.clock()) }
+func (l *life) stamp() journal.Stamp {
+	return journal.Stamp{Clock: l.clock(), Wall: l.n.wall()}
+}
+
+// after does something later, if this life still goes on.
+func (l *life) after(wait int64, do func()) {
+	l.n.w.after(wait, func() {
+		if !l.over {
+			l.n.guard(do)
+		}
+	})
+}
+
+func (l *life) options(d *disk) journal.Options {
+	s := &l.n.w.swarm
+	return journal.Options{FS: d, Dir: journalDir, SegmentSize: s.segment, BlockSize: s.block, Cache: s.cache}
+}
+
+func (l *life) config() broker.Config {
+	s := &l.n.w.swarm
+	n := 0
+	return broker.Config{
+		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits,
+		NewClientID: func() string { n++; return fmt.Sprintf("assigned-%d-%d", l.no, n) },
+		Chunk: func(sid, first uint64) ([]byte, error) {
+			l.n.w.report.ChunksRead++
+			return l.store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first))
+		},
+	}
+}
+
+// recover brings the core up to what the disk holds.
+func (l *life) recover() {
+	w := l.n.w
+	store, err := state.Open(state.Options{FS: l.n.mem, Dir: stateDir})
+	if err != nil {
+		w.fail("the checkpoint store does not open: %v", err)
+	}
+	l.store = store
+	l.core = broker.New(l.config(), appender{l})
+	if err := l.core.Load(source{store}); err != nil {
+		w.fail("the checkpoint does not load: %v", err)
+	}
+	meta := store.Meta()
+	l.applied = meta.Applied
+	j, rec, err := journal.Open(l.options(l.n.disk), meta.Applied, replay(l.core))
+	if errors.Is(err, errDisk) {
+		panic(crash{fateError})
+	}
+	if err != nil {
+		w.fail("the journal does not open: %v\n%v", err, l.n.disk)
+	}
+	if len(rec.Damaged) > 0 {
+		w.fail("a crash is taken for damage: %+v", rec.Damaged)
+	}
+	w.report.Torn += rec.TornBytes
+	w.report.Replayed += rec.Frames
+	l.journal, l.recovery = j, rec
+	l.reader = j.NewReader()
+	last := rec.LastStamp
+	if meta.Clock > last.Clock {
+		last = journal.Stamp{Clock: meta.Clock, Wall: meta.Wall}
+	}
+	// The rule of package server: what the wall clock did, if that went forward
+	// and was set both times.
+	const believable = 1_735_689_600_000
+	l.base = max(last.Clock, 1000)
+	if now := l.n.wall(); last.Wall > believable && now > believable {
+		l.base += max(now-last.Wall, 0)
+	}
+	if w.canary == CanaryWallClock {
+		l.base = max(last.Clock, 1000) + 90_000_000
+	}
+	if most := l.n.died + (w.now-l.n.diedAt)/millisecond + max(l.n.wallJump-l.n.wallThen, 0) + 1000; l.base > max(most, 1000) {
+		w.fail("the broker clock goes on at %d; it was %d, and was away for %d ms", l.base, l.n.died, (w.now-l.n.diedAt)/millisecond)
+	}
+	l.balance("recovery")
+	l.core.Start(l.time())
+	l.balance("start")
+}
+
+// replay applies what is read back; the frames are spoiled afterwards, because a
+// core keeps none.
+func replay(core *broker.Core) journal.Replay {
+	var copied []byte
+	return func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
+		copied = append(copied[:0], frame...)
+		err := core.Apply(broker.Position(pos), broker.Extent(ext), copied)
+		for i := range copied {
+			copied[i] ^= 0xff
+		}
+		return err
+	}
+}
+
+func (l *life) balance(when string) {
+	if who, ok := l.core.Balance(); !ok {
+		l.n.w.fail("after %s the account of %s does not balance", when, who)
+	}
+}
+
+// wake makes a turn due.
+func (l *life) wake() {
+	if l.awake || l.over {
+		return
+	}
+	l.awake = true
+	l.after(l.n.w.about(l.n.w.swarm.turnDelay), func() {
+		l.awake = false
+		l.turn()
+	})
+}
+
+// turn does one round of the loop.
+func (l *life) turn() {
+	w := l.n.w
+	if l.journal.Err() != nil {
+		panic(crash{pick(w, fatePower, fateKill)})
+	}
+	durable := broker.Position(l.journal.Durable())
+	now := l.time()
+	for _, at := range w.rng.Perm(len(l.conns)) {
+		c := l.conns[at]
+		if len(c.inbox) == 0 {
+			continue
+		}
+		if w.oneIn(8) {
+			l.wake() // its batch comes later
+			continue
+		}
+		l.handle(now, c)
+		if len(c.inbox) > 0 {
+			l.wake()
+		}
+	}
+	if at := l.core.NextTimer(); at != 0 && at <= now {
+		l.core.Tick(now)
+		l.balance("tick")
+	}
+	l.core.Flush(now)
+	l.balance("flush")
+	for _, n := range l.core.Notices() {
+		w.log("notice for %s: %s, %d", n.ClientID, n.Text, n.Count)
+		if n.Kind == broker.NoticeDamaged {
+			w.fail("deliveries of %s cannot be read: %s", n.ClientID, n.Text)
+		}
+	}
+	l.attached()
+	for _, link := range l.core.Ready() {
+		c := link.Peer.(*conn)
+		c.held = append(c.held, link.Take(nil)...)
+	}
+	l.lose()
+	if l.journal.Seal(l.stamp()) {
+		l.commitSoon()
+	}
+	l.release(durable)
+	l.checkpoint()
+	l.prune()
+	l.arm()
+	if !w.healing && w.oneIn(w.swarm.compareEvery) {
+		l.compare()
+	}
+}
+
+// handle gives the core a part of what a connection has read.
+func (l *life) handle(now broker.Time, c *conn) {
+	w := l.n.w
+	n := len(c.inbox)
+	if w.chance(30) {
+		n = 1 + w.rng.IntN(n)
+	}
+	in := l.scratch.input(c, c.inbox[:n])
+	c.inbox = c.inbox[n:]
+	if len(c.inbox) == 0 {
+		c.inbox = nil
+	}
+	l.core.Handle(now, in)
+	l.scratch.spoil()
+	l.attached()
+}
+
+// attached notes which connections have a session since when, and which have
+// none any more.
+func (l *life) attached() {
+	now := l.clock()
+	for _, c := range l.conns {
+		has := c.link.ClientID() != ""
+		switch {
+		case has && !c.attached:
+			c.attached, c.attachedAt = true, now
+		case !has && c.attached && !c.detached:
+			c.detached = true
+			c.c.lastDetach = max(c.c.lastDetach, now)
+		}
+	}
+}
+
+// release lets out what may go.
+func (l *life) release(durable broker.Position) {
+	w := l.n.w
+	for _, c := range l.conns {
+		n := 0
+		for n < len(c.held) {
+			e := &c.held[n]
+			if e.After != 0 && e.After >= durable {
+				if w.canary != CanaryEarlyAck || e.Kind == broker.EffDeliver {
+					break
+				}
+			}
+			n++
+		}
+		if n > 0 {
+			c.push(c.held[:n])
+			c.held = append([]broker.Effect(nil), c.held[n:]...)
+		}
+		if w.canary == CanaryOvertaking {
+			rest := c.held[:0]
+			for _, e := range c.held {
+				if e.After != 0 && e.After >= durable {
+					rest = append(rest, e)
+				} else {
+					c.push([]broker.Effect{e})
+				}
+			}
+			c.held = rest
+		}
+	}
+}
+
+// commitSoon lets the committer work, some time later.
+func (l *life) commitSoon() {
+	if l.committing {
+		return
+	}
+	l.committing = true
+	l.after(l.n.w.about(l.n.w.swarm.commitDelay), func() {
+		l.committing = false
+		l.commit()
+		l.wake()
+	})
+}
+
+func (l *life) commit() {
+	w := l.n.w
+	if l.journal.Backlog() == 0 {
+		return
+	}
+	w.report.Commits++
+	if _, err := l.journal.Commit(); err != nil {
+		w.log("commit: %v", err)
+		if !errors.Is(err, errDisk) {
+			w.fail("commit: %v", err)
+		}
+		// The loop sees it in its next turn and ends; until then nothing that
+		// depends on it may get out.
+	}
+	l.n.wallThen = l.n.wallJump
+	if l.journal.Backlog() > 0 && l.journal.Err() == nil {
+		l.commitSoon()
+	}
+}
+
+// checkpoint begins one now and then, and does a slice of it.
+func (l *life) checkpoint() {
+	w := l.n.w
+	s := &l.save
+	switch {
+	case s.writing || l.stopping:
+	case s.batch != nil:
+		if !l.core.CheckpointSlice(1 + w.rng.IntN(w.swarm.slice)) {
+			l.wake()
+			return
+		}
+		l.write(nil)
+	case l.core.Dirty() && (w.oneIn(w.swarm.checkpointEvery) || w.healing && w.oneIn(20)):
+		l.beginCheckpoint()
+		l.wake()
+	}
+}
+
+func (l *life) beginCheckpoint() {
+	stamp := l.stamp()
+	l.save.meta = state.Meta{Applied: l.journal.End(), Clock: stamp.Clock, Wall: stamp.Wall}
+	l.save.batch = l.store.NewBatch()
+	l.core.BeginCheckpoint(saver{l.save.batch})
+	l.n.w.log("checkpoint at %d begins", l.save.meta.Applied)
+	if l.n.w.canary == CanaryEarlyTrim {
+		l.reclaim(l.save.meta.Applied)
+	}
+}
+
+// write writes a filled checkpoint some time later; then is called after that.
+func (l *life) write(then func()) {
+	w := l.n.w
+	batch, meta := l.save.batch, l.save.meta
+	l.save.batch, l.save.writing = nil, true
+	store := func() {
+		if w.canary != CanaryStateAhead {
+			durable, err := l.journal.Commit()
+			if err != nil {
+				return // the next turn ends the process
+			}
+			if durable < meta.Applied {
+				w.fail("a checkpoint at %d of a journal that is durable up to %d", meta.Applied, durable)
+			}
+		}
+		doomed := !w.healing && w.chance(w.swarm.crashInCheckpoint)
+		if doomed && w.chance(50) {
+			w.log("crash before the checkpoint is written")
+			panic(crash{w.processFate()})
+		}
+		if err := l.store.Commit(batch, meta); err != nil {
+			w.fail("the checkpoint is not written: %v", err)
+		}
+		l.applied = meta.Applied
+		l.n.wallThen = l.n.wallJump
+		w.report.Checkpoints++
+		w.log("checkpoint at %d written", meta.Applied)
+		if doomed {
+			w.log("crash after the checkpoint was written")
+			panic(crash{w.processFate()})
+		}
+		l.after(w.about(w.swarm.commitDelay), func() {
+			l.save.writing = false
+			l.core.CheckpointDone()
+			if w.canary != CanaryEarlyTrim {
+				l.reclaim(meta.Applied)
+			}
+			if then != nil {
+				then()
+			}
+			l.wake()
+		})
+	}
+	l.after(w.about(w.swarm.checkpointDelay), store)
+}
+
+func (w *world) processFate() fate {
+	if f := w.fate(); f != fateError {
+		return f
+	}
+	return fateKill
+}
+
+// reclaim removes the segments that nobody needs any more, some time later.
+func (l *life) reclaim(applied uint64) {
+	w := l.n.w
+	extents := l.journal.Extents()
+	var free []journal.Extent
+	for _, x := range extents[:max(len(extents)-1, 0)] {
+		if x.End <= applied && l.core.Unneeded(broker.Extent(x.Extent)) {
+			free = append(free, x.Extent)
+		}
+	}
+	if len(free) == 0 {
+		return
+	}
+	l.after(w.about(w.swarm.commitDelay), func() {
+		for _, x := range free {
+			if err := l.journal.Remove(x); err != nil && !errors.Is(err, errDisk) {
+				w.log("segment %d is not removed: %v", x, err)
+				continue
+			}
+			w.report.Removed++
+			w.log("segment %d removed", x)
+		}
+	})
+}
+
+// prune forgets connections that are over.
+func (l *life) prune() {
+	rest := l.conns[:0]
+	for _, c := range l.conns {
+		if !c.told || len(c.inbox) > 0 {
+			rest = append(rest, c)
+		}
+	}
+	clear(l.conns[len(rest):])
+	l.conns = rest
+}
+
+// arm wakes the loop when the core has something to do.
+func (l *life) arm() {
+	at := l.core.NextTimer()
+	if at == 0 || at == l.timerAt {
+		return
+	}
+	l.timerAt = at
+	w := l.n.w
+	lag := w.about(w.swarm.turnDelay)
+	l.after((int64(at)-l.clock()+1)*millisecond+lag, func() {
+		if l.timerAt == at {
+			l.timerAt = 0
+		}
+		l.wake()
+	})
+}
+
+// planEnd decides when this life ends.
+func (l *life) planEnd() {
+	w := l.n.w
+	if w.healing || w.swarm.lifeTime == 0 {
+		return
+	}
+	l.after(w.about(w.swarm.lifeTime), func() {
+		switch {
+		case w.healing:
+		case w.chance(w.swarm.shutdowns):
+			l.shutdown()
+		case w.chance(20):
+			f := w.processFate()
+			w.log("crash between operations")
+			panic(crash{f})
+		default:
+			l.n.planCrash(100, pick(w, 3, 10, 30))
+			if l.n.crashIn > 0 {
+				// When nothing is written any more, it ends all the same.
+				l.after(5*second, func() {
+					if l.n.crashIn > 0 {
+						panic(crash{w.processFate()})
+					}
+				})
+			}
+		}
+	})
+}
+
+// shutdown ends the process in order.
+func (l *life) shutdown() {
+	w := l.n.w
+	w.log("shutdown")
+	w.report.Shutdowns++
+	l.stopping = true
+	l.core.Shutdown(l.time())
+	l.wake()
+	var finish func()
+	finish = func() {
+		if l.save.writing {
+			l.after(10*millisecond, finish)
+			return
+		}
+		l.core.Flush(l.time())
+		l.journal.Seal(l.stamp())
+		end := func() {
+			if err := l.journal.Close(); err != nil {
+				w.log("close: %v", err)
+			}
+			l.n.crashIn = 0
+			panic(crash{fateKill})
+		}
+		if l.save.batch == nil {
+			if !l.core.Dirty() {
+				end()
+				return
+			}
+			l.beginCheckpoint()
+		}
+		for !l.core.CheckpointSlice(500) {
+		}
+		l.write(end)
+	}
+	l.after(w.about(200*millisecond), finish)
+}
+
+// compare recovers a second core from what is on the disk and demands that it has
+// the same durable state as the one that runs.
+func (l *life) compare() {
+	w := l.n.w
+	if l.n.crashIn != 0 || l.journal.Err() != nil {
+		return
+	}
+	w.report.Compared++
+	l.journal.Seal(l.stamp())
+	if _, err := l.journal.Commit(); err != nil {
+		return
+	}
+	cfg := l.config()
+	other := broker.New(cfg, nil)
+	if err := other.Load(source{l.store}); err != nil {
+		w.fail("the checkpoint does not load: %v", err)
+	}
+	_, rec, err := journal.Open(l.options(l.n.disk.copy()), l.applied, replay(other))
+	if err != nil {
+		w.fail("the journal does not open beside the broker: %v", err)
+	}
+	if len(rec.Damaged) > 0 {
+		w.fail("a sound journal is taken for damaged: %+v", rec.Damaged)
+	}
+	if who, ok := other.Balance(); !ok {
+		w.fail("after a recovery beside the broker the account of %s does not balance", who)
+	}
+	var live, again []string
+	if err := l.core.Dump(func(s string) { live = append(live, s) }); err != nil {
+		w.fail("dump: %v", err)
+	}
+	if err := other.Dump(func(s string) { again = append(again, s) }); err != nil {
+		w.fail("dump of what was recovered: %v", err)
+	}
+	for i := range max(len(live), len(again)) {
+		a, b := "(nothing)", "(nothing)"
+		if i < len(live) {
+			a = live[i]
+		}
+		if i < len(again) {
+			b = again[i]
+		}
+		if a != b {
+			w.fail("recovery makes another state, from the checkpoint at %d:\n  running:   %s\n  recovered: %s", l.applied, a, b)
+		}
+	}
+}
+
+// lose spoils records, for a canary.
+func (l *life) lose() {
+	if l.n.w.canary == CanaryLostRelease {
+		for _, f := range l.frames {
+			if k := record.KindOf(f); k == record.KindReceived || k == record.KindReleased {
+				f[0], f[1] = byte(record.KindRetainedGone), byte(len(f)-2)
+			}
+		}
+	}
+	l.frames = l.frames[:0]
+}
+
+// appender is the journal as the core sees it.
+type appender struct{ l *life }
+
+func (a appender) Reserve(n int) ([]byte, broker.Position, broker.Extent) {
+	frame, pos, ext := a.l.journal.Reserve(n)
+	for i := range frame {
+		frame[i] = 0xa5
+	}
+	if a.l.n.w.canary == CanaryLostRelease {
+		a.l.frames = append(a.l.frames, frame)
+	}
+	a.l.n.w.report.Records++
+	return frame, broker.Position(pos), broker.Extent(ext)
+}
+
+func (a appender) End() broker.Position { return broker.Position(a.l.journal.End()) }
+
+// source and saver are the checkpoint store as the core sees it.
+type source struct{ s *state.Store }
+
+func (s source) Each(t broker.Table, visit func(key, value []byte) error) error {
+	return s.s.Each(byte(t), visit)
+}
+
+type saver struct{ b *state.Batch }
+
+func (s saver) Put(t broker.Table, key, value []byte) { s.b.Put(byte(t), key, value) }
+func (s saver) Delete(t broker.Table, key []byte)     { s.b.Delete(byte(t), key) }

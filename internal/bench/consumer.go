@@ -47,11 +47,12 @@ func consume(l *link, a *account, latency *histogram) *consumer {
 
 func (c *consumer) loop() {
 	defer close(c.done)
-	if err := c.read(); err != nil && !c.leaving.Load() {
+	if err := c.read(); !c.leaving.Load() {
 		c.err = fmt.Errorf("a consumer's connection ended after %d messages: %w", c.got.Load(), err)
 	}
 }
 
+// read ends with an error.
 func (c *consumer) read() error {
 	l := c.link
 	var p packet.Publish

@@ -22,6 +22,7 @@ type Progress struct {
 // meter tells an observer how far the scenario of now is.
 type meter struct {
 	observe func(Progress)
+	telling sync.Mutex // held while observe is called
 
 	mu    sync.Mutex
 	p     Progress
@@ -51,12 +52,19 @@ func (m *meter) follow(total int64, done func() int64) {
 func (m *meter) finish(r *Result) {
 	m.mu.Lock()
 	p := m.p
-	m.done = nil
+	m.p, m.done = Progress{}, nil
 	m.mu.Unlock()
 	p.Finished = r
-	if m.observe != nil {
-		m.observe(p)
+	m.tell(p)
+}
+
+func (m *meter) tell(p Progress) {
+	if m.observe == nil {
+		return
 	}
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	m.observe(p)
 }
 
 // run tells the observer until ctx ends.
@@ -72,7 +80,7 @@ func (m *meter) run(ctx context.Context) {
 			return
 		case at := <-tick.C:
 			if p, ok := m.look(at); ok {
-				m.observe(p)
+				m.tell(p)
 			}
 		}
 	}

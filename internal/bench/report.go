@@ -23,6 +23,8 @@ type Report struct {
 	Floor    bool      `json:"floor"`
 	Sections []Section `json:"sections"`
 	Results  []*Result `json:"results"`
+	// Unfinished: it was ended before all rounds were done.
+	Unfinished bool `json:"unfinished,omitempty"`
 
 	acts []act
 }

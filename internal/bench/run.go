@@ -64,6 +64,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 					report.Results = append(report.Results, r)
 				}
 				if err != nil {
+					report.Unfinished = true
 					report.summarise()
 					return report, err
 				}
@@ -127,6 +128,9 @@ func perform(ctx context.Context, o *Options, m *meter, part part, p Progress) (
 		return nil, fmt.Errorf("%s: %w", part.broker.Name, err)
 	}
 	s := &stage{at: at, version: o.Version, settle: o.Settle, quiet: o.Quiet, meter: m, root: newRoot()}
+	if part.broker.Name == FloorName {
+		s.settle = 0 // nobody asks for its memory
+	}
 	for _, st := range part.act {
 		p.Spec = st.String()
 		m.begin(p)

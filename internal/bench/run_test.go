@@ -242,7 +242,7 @@ func TestRunEnds(t *testing.T) {
 				cancel()
 			}
 		}})
-	if !errors.Is(err, context.Canceled) || len(r.Results) < 2 || len(r.Results) > 3 || len(r.Sections) != 1 {
+	if !errors.Is(err, context.Canceled) || len(r.Results) < 2 || len(r.Results) > 3 || len(r.Sections) != 1 || !r.Unfinished {
 		t.Errorf("%v, %d results", err, len(r.Results))
 	}
 }

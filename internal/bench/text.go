@@ -15,7 +15,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Machine.CPU != "" {
 		fmt.Fprintf(&b, " (%s)", r.Machine.CPU)
 	}
-	fmt.Fprintf(&b, ", %s; medians of %s\n", r.Protocol, count(r.Rounds, "round"))
+	fmt.Fprintf(&b, ", %s; medians of %s", r.Protocol, count(r.Rounds, "round"))
+	if r.Unfinished {
+		b.WriteString(", which are not finished")
+	}
+	b.WriteByte('\n')
 	lines := [][]string{r.heading()}
 	for _, s := range r.Sections {
 		lines = append(lines, nil)

@@ -80,22 +80,26 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 func (c *Core) inherit(old, g *Session) {
 	c.tree.Delete(old.group.filter, old.sid)
 	delete(c.bySID, old.sid)
-	var to []*Session
+	var to []*subscription
 	for _, m := range old.group.members {
 		m.sub.group = g
 		if m.sub.session.link != nil {
-			to = append(to, m.sub.session)
+			to = append(to, m.sub)
 		}
 	}
 	g.group.members = old.group.members
 	i := 0
 	_ = old.queue.Each(nil, func(n uint64, e *session.Entry, _ session.State) bool {
 		if len(to) > 0 && (n >= old.queue.Sent() || slices.Contains(old.group.returned, n)) {
-			entry := *e
+			sub := to[i%len(to)]
+			s, entry := sub.session, *e
+			entry.Attr = session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap} // [MQTT-4.8.2-3]
+			if sub.subID != 0 {
+				entry.Attr.SubIDs = []uint32{sub.subID}
+			}
 			if e.Message == nil {
 				c.extents.addVolatile(e.Ext, 1)
 			}
-			s := to[i%len(to)]
 			s.queue.Push(&entry)
 			c.accepted(s, 1)
 			c.touch(s)

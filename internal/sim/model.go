@@ -38,6 +38,7 @@ type message struct {
 	expiry    int64 // ms, 0: none
 	sentAt    uint64
 	sentClock int64  // broker clock at the first PUBLISH
+	life      int    // of the broker, then
 	acked     uint64 // tick of the acknowledgement, 0: none yet
 	ackClock  int64
 	attempts  int  // PUBLISHes that the broker may have taken as a new message
@@ -66,9 +67,8 @@ type epoch struct {
 
 // receipt is what a session saw of a message.
 type receipt struct {
-	epoch *epoch
-	id    uint16
-	fresh int // times that it was delivered, not counting repeats that say so
+	holders map[*epoch]uint16 // who got it (a group has several members), with which packet identifier
+	fresh   int               // times that it was delivered, not counting repeats that say so
 
 	returned bool // to a group: the session that had it may be over
 }
@@ -165,7 +165,7 @@ func (m *model) find(payload []byte) *message {
 // sent hears that x is sent, as something that the broker may take for new.
 func (m *model) sent(x *message) {
 	if x.attempts == 0 {
-		x.sentAt, x.sentClock = m.w.tick, m.w.node.clock()
+		x.sentAt, x.sentClock, x.life = m.w.tick, m.w.node.clock(), m.w.node.born
 	}
 	x.attempts++
 }
@@ -311,21 +311,20 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 		g := m.groups[v.group]
 		got, settled, who = g.got, g.lastEnd < x.sentAt, c.id+" of "+v.group
 		if r := g.got[x.no]; r != nil {
-			r.returned = r.returned || !m.alive(r.epoch) // then somebody else gets it
+			for h := range r.holders {
+				r.returned = r.returned || !m.alive(h) // then somebody else gets it
+			}
 			settled = settled && !r.returned
 		}
 	}
 	r := got[x.no]
 	first := r == nil
 	if first {
-		r = &receipt{epoch: e, id: p.ID}
+		r = &receipt{holders: map[*epoch]uint16{}}
 		got[x.no] = r
 	}
-	defer func() {
-		if r.epoch != e {
-			r.epoch, r.id = e, p.ID
-		}
-	}()
+	id, again := r.holders[e]
+	r.holders[e] = p.ID
 	if p.QoS == 1 {
 		fresh = !p.Dup
 	}
@@ -336,12 +335,18 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 		// What is stored for QoS 0 may come again after a crash: nobody
 		// acknowledges it, and it does not wait for the record that it left.
 		stored0 := p.QoS == 0 && (v.group != "" || w.swarm.queueQoS0)
-		if r.fresh > x.attempts && !stored0 {
+		// A will is two records, that it is published and that it is gone; a crash
+		// may come between them. It is counted, and hoped to become one.
+		twice := x.will && x.life != w.node.born && r.fresh == 2
+		if twice {
+			w.report.WillsTwice++
+		}
+		if r.fresh > x.attempts && !stored0 && !twice {
 			w.fail("%v arrives at %s %d times at QoS %d, and was sent %d times", x, who, r.fresh, p.QoS, x.attempts)
 		}
-		if !first && p.QoS > 0 && x.attempts == 1 && r.epoch == e {
-			if p.ID != r.id {
-				w.fail("%v arrives at %s again with packet identifier %d, which was %d", x, who, p.ID, r.id)
+		if again && p.QoS > 0 && x.attempts == 1 {
+			if p.ID != id {
+				w.fail("%v arrives at %s again with packet identifier %d, which was %d", x, who, p.ID, id)
 			}
 			if !p.Dup {
 				w.fail("%v arrives at %s again without DUP", x, who)

@@ -33,6 +33,8 @@ type Report struct {
 	Replayed, Torn                               int64
 	QoS0Gone                                     int // QoS 0 deliveries whose segment was gone when they were written
 
+	WillsTwice int // wills published twice because of a crash
+
 	Hash uint64 // of the trace
 }
 
@@ -45,7 +47,7 @@ func (r *Report) Add(o Report) {
 		{&r.Deliveries, &o.Deliveries}, {&r.Received, &o.Received}, {&r.Connections, &o.Connections}, {&r.Cuts, &o.Cuts},
 		{&r.Resumed, &o.Resumed}, {&r.Crashes, &o.Crashes}, {&r.PowerCuts, &o.PowerCuts}, {&r.Kills, &o.Kills}, {&r.Errors, &o.Errors},
 		{&r.Shutdowns, &o.Shutdowns}, {&r.Records, &o.Records}, {&r.Commits, &o.Commits}, {&r.Checkpoints, &o.Checkpoints},
-		{&r.Removed, &o.Removed}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
+		{&r.Removed, &o.Removed}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone}, {&r.WillsTwice, &o.WillsTwice},
 	} {
 		*p.to += *p.from
 	}
@@ -58,10 +60,10 @@ func (r Report) String() string {
 	return fmt.Sprintf("%d seeds, %.2f virtual hours: %d messages published, %d acknowledged, %d refused; %d deliveries received; "+
 		"%d connections, %d cut, %d resumed a session\n"+
 		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed; "+
-		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment",
+		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d wills published twice",
 		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed,
 		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed,
-		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone)
+		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WillsTwice)
 }
 
 // Failure says which promise was not kept.

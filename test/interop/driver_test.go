@@ -104,6 +104,9 @@ type library struct {
 	// disorderly: what it publishes while it sends again what a lost connection left
 	// open goes between that, or twice, whatever the broker.
 	disorderly bool
+	// repeats: it gives a message at QoS 2 to its application again when the broker
+	// sends it again, as it has to when PUBREC got lost with the connection.
+	repeats bool
 	// start gives a running driver's ends.
 	start func(t *testing.T) *driver
 }

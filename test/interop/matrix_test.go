@@ -72,7 +72,7 @@ func TestDroppedConnections(t *testing.T) {
 				consumer.connect(command{Addr: b.addr(), Version: l.version, ID: "consumer", Expiry: 3600})
 				consumer.subscribe("count/value", qos, nil)
 				producer := l.client(t, b, command{ID: "producer", Expiry: 3600})
-				got := tally{next: 1, once: qos == 2}
+				got := tally{next: 1, once: qos == 2 && !l.repeats}
 				count := func(from, to int) {
 					producer.send(command{Command: "count", Topic: "count/value", QoS: qos, From: from, To: to})
 				}
@@ -154,14 +154,17 @@ func TestWill(t *testing.T) {
 		polite.leave()
 		w := &will{Topic: "will/dies", Payload: "gone", QoS: 2, Retain: true}
 		if l.version == 5 {
-			w.Properties = &properties{ContentType: "text/plain", User: [][2]string{{"why", "crash"}}}
+			w.Properties = &properties{User: [][2]string{{"why", "crash"}}}
+			if l.name != "paho.golang" { // which does not send it, with a will
+				w.Properties.ContentType = "text/plain"
+			}
 		}
 		l.client(t, b, command{ID: "dies", Clean: true, Will: w}).kill()
 		m := watcher.message()
 		if m.Topic != "will/dies" || m.Payload != "gone" || m.QoS != 2 || m.Retain {
 			t.Errorf("the first will: %+v", m)
 		}
-		if w.Properties != nil && (m.Properties.ContentType != "text/plain" || !reflect.DeepEqual(m.Properties.User, w.Properties.User)) {
+		if w.Properties != nil && (m.Properties.ContentType != w.Properties.ContentType || !reflect.DeepEqual(m.Properties.User, w.Properties.User)) {
 			t.Errorf("properties of the will: %+v", m.Properties)
 		}
 		late := l.client(t, b, command{ID: "late", Clean: true})

@@ -18,12 +18,14 @@ import (
 type pahoGo5 struct {
 	*mouth
 	client *autopaho.ConnectionManager
+	end    context.CancelFunc
 	dying  atomic.Bool
+	down   chan struct{} // a connection is over; capacity 1
 }
 
 func startPahoGo5(t *testing.T) *driver {
 	t.Helper()
-	return startInside(t, "paho.golang", func(m *mouth) inside { return &pahoGo5{mouth: m} })
+	return startInside(t, "paho.golang", func(m *mouth) inside { return &pahoGo5{mouth: m, down: make(chan struct{}, 1)} })
 }
 
 func (p *pahoGo5) connect(c command) {
@@ -41,7 +43,14 @@ func (p *pahoGo5) connect(c command) {
 		},
 		OnConnectionDown: func() bool {
 			p.say(map[string]any{"event": "disconnected"})
-			return !p.dying.Load()
+			if !p.dying.Load() {
+				return true
+			}
+			select {
+			case p.down <- struct{}{}:
+			default:
+			}
+			return false
 		},
 		ClientConfig: paho.ClientConfig{
 			ClientID:      c.ID,
@@ -64,8 +73,10 @@ func (p *pahoGo5) connect(c command) {
 			cfg.WillProperties.User = toPaho(f).User
 		}
 	}
+	ctx, end := context.WithCancel(p.ctx)
+	p.end = end
 	var err error
-	if p.client, err = autopaho.NewConnection(p.ctx, cfg); err != nil {
+	if p.client, err = autopaho.NewConnection(ctx, cfg); err != nil {
 		p.failed(err)
 	}
 }
@@ -186,7 +197,16 @@ func (p *pahoGo5) disconnect() {
 func (p *pahoGo5) abandon() {
 	p.dying.Store(true)
 	p.drop()
-	if p.client != nil {
-		<-p.client.Done() // or it would say DISCONNECT
+	if p.client == nil {
+		return
 	}
+	// It must notice before it is ended, or it would say DISCONNECT. There is
+	// nothing to notice when it has no connection just now.
+	select {
+	case <-p.down:
+	case <-p.client.Done():
+	case <-time.After(time.Second):
+	}
+	p.end()
+	<-p.client.Done()
 }

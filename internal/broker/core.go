@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"github.com/holdfast-mqtt/holdfast/internal/session"
@@ -354,16 +357,27 @@ func (c *Core) SetDiskFull(full bool) { c.diskFull = full }
 func (c *Core) Shutdown(now Time) {
 	c.now = max(c.now, now)
 	c.stopping = true
-	for _, s := range c.sessions {
-		if l := s.link; l != nil {
-			c.recordAcks(s)
-			c.closeLink(l, packet.ServerShuttingDown, "the broker is shutting down", 0)
-			s.link, l.session = nil, nil
-			if s.durable() {
-				c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.Top()})
-			}
+	for _, s := range c.connected() {
+		l := s.link
+		c.recordAcks(s)
+		c.closeLink(l, packet.ServerShuttingDown, "the broker is shutting down", 0)
+		s.link, l.session = nil, nil
+		if s.durable() {
+			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.Top()})
 		}
 	}
+}
+
+// connected returns the sessions that have a connection, in the order in which
+// they came to be.
+func (c *Core) connected() (list []*Session) {
+	for _, s := range c.sessions {
+		if s.link != nil {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Session) int { return cmp.Compare(a.sid, b.sid) })
+	return list
 }
 
 // Notice is something that an operator may want to know; the driver logs it.

@@ -71,7 +71,8 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (match
 	store := m.Publisher != 0 && m.QoS == 2 || m.Retain ||
 		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0
 	if store {
-		if c.diskFull && (m.QoS > 0 || m.Retain) {
+		frees := m.Retain && len(m.Payload) == 0 && !rt.durable // takes a retained message away
+		if c.diskFull && (m.QoS > 0 || m.Retain) && !frees {
 			return false, false
 		}
 		if rt.limited && m.QoS > 0 && !c.makeRoom(rt, m) {

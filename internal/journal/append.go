@@ -36,7 +36,6 @@ type batch struct {
 }
 
 func (b *batch) pos() Position { return b.block.first + Position(b.from) }
-func (b *batch) end() Position { return b.block.first + Position(b.to) }
 
 // sealed is the queue between Seal and Commit.
 type sealed struct {

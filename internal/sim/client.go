@@ -331,6 +331,7 @@ func (c *client) connect() {
 		x.delay = min(x.delay, int64(c.sessionExpiry(p))*1000)
 	}
 	c.sentClean = p.CleanStart
+	k.volatile = c.sessionExpiry(p) == 0
 	k.send(p)
 }
 

@@ -205,6 +205,21 @@ func (m *model) end(e *epoch) {
 	}
 }
 
+// left hears that the broker has ended the session of a client, which may be later
+// than the client knows: its groups get back what it had.
+func (m *model) left(id string) {
+	for _, c := range m.w.clients {
+		if c.id != id {
+			continue
+		}
+		for _, x := range c.wishes {
+			if x.shared {
+				m.groups[x.filter].lastEnd = m.w.tick
+			}
+		}
+	}
+}
+
 // restarted hears that a process has begun, at a broker clock. Connections that
 // nobody has seen end, ended now.
 func (m *model) restarted(clock int64) {

@@ -388,6 +388,9 @@ func (l *life) turn() {
 	l.balance("flush")
 	for _, n := range l.core.Notices() {
 		w.log("notice for %s: %s, %d", n.ClientID, n.Text, n.Count)
+		if n.Kind == broker.NoticeExpired {
+			w.model.left(n.ClientID)
+		}
 		if n.Kind == broker.NoticeDamaged {
 			w.fail("deliveries of %s cannot be read: %s", n.ClientID, n.Text)
 		}
@@ -438,6 +441,9 @@ func (l *life) attached() {
 			c.attached, c.attachedAt = true, now
 		case !has && c.attached && !c.detached:
 			c.detached = true
+			if c.volatile {
+				l.n.w.model.left(c.c.id)
+			}
 			c.c.lastDetach = max(c.c.lastDetach, now)
 		}
 	}

@@ -34,7 +34,7 @@ const (
 	ExitFailure = 1 // it could not
 	ExitUsage   = 2 // wrong flag, argument or configuration; nothing was started
 	ExitDamaged = 3 // check: the data folder is damaged
-	ExitBroken  = 4 // demo: a promise was not kept
+	ExitBroken  = 4 // demo, bench, conformance: a promise was not kept
 	ExitRefused = 5 // pub, sub: the broker refused
 	ExitTimeout = 6 // pub, sub: what was asked did not happen in the time given
 )
@@ -104,7 +104,7 @@ Exit codes:
   1  it could not (the message says what, where, and how to mend it)
   2  wrong flag, argument or configuration; nothing was started
   3  check: the data folder is damaged
-  4  demo: a promise was not kept
+  4  demo, bench, conformance: a promise was not kept
   5  pub, sub: the broker refused
   6  pub, sub: what was asked did not happen in the time given
 

@@ -391,8 +391,11 @@ func (c *Conn) ends(want string, word byte, fitting []byte) {
 			return
 		case how == timedOut && !probed:
 			// Whether it is served still is quicker to see than that it is not closed.
+			// The evidence is what was sent before.
 			probed = true
+			last := c.last
 			c.send(pingreq)
+			c.last = last
 		case how == timedOut:
 			c.t.fail(c, want, "still open after %v", c.t.opt.Timeout)
 		case c.version == V5 && p.Type == word && p.Code >= 0x80 && said == nil:

@@ -1,5 +1,7 @@
 package conformance
 
+import "fmt"
+
 // Version is the protocol level byte of CONNECT.
 type Version byte
 
@@ -23,3 +25,14 @@ func (v Version) String() string {
 
 // MarshalText gives String, for JSON.
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText gives.
+func (v *Version) UnmarshalText(text []byte) error {
+	for _, x := range Versions {
+		if x.String() == string(text) {
+			*v = x
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a version: write 3.1, 3.1.1 or 5.0", text)
+}

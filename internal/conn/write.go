@@ -323,18 +323,23 @@ func (c *Conn) fail(err error) {
 // closeOutput does an EffClose: all before it has been written.
 func (c *Conn) closeOutput() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.flushed, c.sealed = true, true
 	c.dropQueue()
 	c.room.Broadcast()
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		c.nc.Close()
-		return
-	}
-	if c.draining {
+	open := ok && half.CloseWrite() == nil
+	switch {
+	case !open:
+	case c.draining:
 		c.nc.SetReadDeadline(time.Now().Add(c.cfg.Linger))
-	} else {
+	default:
 		c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which ends
+	}
+	c.mu.Unlock()
+	if !open {
+		// Not under the lock: it waits for the reader to let go of the socket, and
+		// the reader, which processes what it reads while it holds that, may wait
+		// for the lock.
+		c.nc.Close()
 	}
 }

@@ -224,7 +224,7 @@ func (m *model) left(id string) {
 // nobody has seen end, ended now.
 func (m *model) restarted(clock int64) {
 	for _, c := range m.w.clients {
-		c.lastAlive = min(c.lastAlive, clock)
+		c.lastAlive, c.oldAlive = min(c.lastAlive, clock), min(c.oldAlive, clock)
 		c.lastDetach = max(c.lastDetach, clock)
 	}
 }

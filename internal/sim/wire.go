@@ -35,7 +35,7 @@ type conn struct {
 	told       bool // the core was told that it is over
 	attached   bool
 	detached   bool
-	volatile   bool // its session ends with it
+	volatile   bool  // its session ends with it
 	attachedAt int64 // broker clock at which the core took the CONNECT
 	others     bool  // another connection of the client was attached then
 

@@ -105,15 +105,6 @@ func (a *account) acknowledge(producer string) {
 	a.wake()
 }
 
-func (a *account) acknowledged() (n uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, o := range a.producers {
-		n += o.acked
-	}
-	return n
-}
-
 // subscribed says that all that is published from now on is for the consumer.
 func (a *account) subscribed(consumer string, qos byte) {
 	a.mu.Lock()

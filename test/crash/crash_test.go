@@ -175,11 +175,15 @@ func (r *run) round(d death) error {
 		return fmt.Errorf("the broker has ended by itself:\n%s", r.broker.Log().Tail(30))
 	}
 	r.account.mu.Lock()
-	defer r.account.mu.Unlock()
-	if n := r.account.broken; n > 0 {
-		return fmt.Errorf("%d broken promises:\n\t%s", n, strings.Join(r.account.violations, "\n\t"))
+	n, violations := r.account.broken, strings.Join(r.account.violations, "\n\t")
+	r.account.mu.Unlock()
+	if n > 0 {
+		return fmt.Errorf("%d broken promises:\n\t%s", n, violations)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%w; what the broker does:\n%s", err, r.broker.Dump())
+	}
+	return nil
 }
 
 func (r *run) summary(rounds int) string {

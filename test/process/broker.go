@@ -215,11 +215,26 @@ func (b *Broker) Stop() {
 	select {
 	case <-b.ended:
 	case <-time.After(StartLimit):
-		b.t.Fatalf("process: the broker does not end after SIGTERM:\n%s", b.log.Tail(20))
+		b.t.Fatalf("process: the broker does not end after SIGTERM:\n%s", b.Dump())
 	}
 	if b.status != nil {
 		b.t.Fatalf("process: after SIGTERM the broker ended with %v:\n%s", b.status, b.log.Tail(20))
 	}
+}
+
+// Dump ends the process with the stacks of its goroutines, and gives them: for a
+// broker that does not do what it should.
+func (b *Broker) Dump() string {
+	b.t.Helper()
+	mark := b.log.Mark()
+	b.Signal(syscall.SIGQUIT)
+	select {
+	case <-b.ended:
+	case <-time.After(StartLimit):
+		return "no stacks: SIGQUIT does not end it either"
+	}
+	lines, _, _ := b.log.After(mark)
+	return strings.Join(lines, "\n")
 }
 
 // Run runs another command of the program and gives its output and exit code.

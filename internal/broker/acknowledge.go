@@ -67,8 +67,16 @@ func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 		} else {
 			delete(s.inbound, a.ID)
 		}
-	} else if code = packet.PacketIDNotFound; s.durable() {
-		l.after = max(l.after, c.last) // it may have been released in this same batch
+	} else {
+		if s.durable() {
+			l.after = max(l.after, c.last) // it may have been released in this same batch
+		}
+		if !l.resumed {
+			code = packet.PacketIDNotFound
+		}
+		// In a resumed session the PUBCOMP was lost with the connection: no error
+		// (MQTT 5, 3.7.2.1), and clients such as MQTT.js take any code from 0x80 on
+		// for a message that failed.
 	}
 	c.ack(l, packet.PUBCOMP, a.ID, code, l.after)
 }

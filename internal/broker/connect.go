@@ -49,6 +49,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	durable := expiry > 0
 	switch {
 	case s != nil:
+		l.resumed = true
 		ack.SessionPresent = p.Version != packet.V31
 		l.after = c.commit(&record.SessionOpened{SID: s.sid, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
 	case durable:

@@ -148,6 +148,7 @@ type linkState struct {
 	session  *Session
 	version  packet.Version
 	opened   bool // CONNECT was accepted
+	resumed  bool // ... into a session that was there
 	closed   bool // no more input counts
 	quota    int  // most unacknowledged deliveries
 	after    Position

@@ -134,6 +134,7 @@ const (
 func (c *Conn) take(d time.Duration) (*Packet, outcome) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	late := false
 	for {
 		c.mu.Lock()
 		if len(c.queue) > 0 {
@@ -147,10 +148,13 @@ func (c *Conn) take(d time.Duration) (*Packet, outcome) {
 		if ended {
 			return nil, closed
 		}
+		if late {
+			return nil, timedOut
+		}
 		select {
 		case <-c.more:
 		case <-timer.C:
-			return nil, timedOut
+			late = true // after a last look: both may have happened
 		case <-c.t.ctx.Done():
 			panic(stopped{})
 		}

@@ -25,16 +25,17 @@ var keepAliveChecks = []check{
 		run: func(t *T) {
 			watcher := t.connect()
 			watcher.subscribe(t.topic("will"), 0)
+			// Before CONNECT: the broker cannot begin to count earlier, however busy the
+			// machine is, so to be closed in less is to be closed too soon.
+			began := time.Now()
 			c := t.connect(withKeepAlive(1), withWill(willMessage{topic: t.topic("will"), payload: "gone"}))
 			keep := c.connack.number(pServerKeepAlive, 1)
 			if keep == 0 || keep > 5 {
 				t.skip("the broker sets a keep alive of %d s, which would take long to see", keep)
 			}
-			began := time.Now()
 			limit := time.Duration(keep) * time.Second
-			c.silent(limit)
 			for {
-				p, how := c.take(limit + t.opt.Timeout)
+				p, how := c.take(2*limit + t.opt.Timeout)
 				if how == closed {
 					break
 				}
@@ -45,7 +46,7 @@ var keepAliveChecks = []check{
 					t.fail(c, "DISCONNECT 0x8D (recommended)", "%s", p)
 				}
 			}
-			if took := time.Since(began); took < limit*3/2-100*time.Millisecond {
+			if took := time.Since(began); took < limit*3/2 {
 				t.fail(c, fmt.Sprintf("the connection open for %v", limit*3/2), "closed after %v", took.Round(time.Millisecond))
 			}
 			watcher.receive(t.topic("will"), "gone")
@@ -55,9 +56,9 @@ var keepAliveChecks = []check{
 		name: "keep-alive-kept", what: "a client that sends any packet within the keep alive is not cut off",
 		v311: "3.1.2-24", v5: "3.1.2-22",
 		run: func(t *T) {
-			c := t.connect(withKeepAlive(1))
-			for i := range 5 {
-				t.sleep(800 * time.Millisecond)
+			c := t.connect(withKeepAlive(2))
+			for i := range 4 {
+				t.sleep(1500 * time.Millisecond) // 3 s are allowed: room for a busy machine
 				if i%2 == 0 {
 					c.send(t.v.publish(0, t.topic("a"), 0, "x"))
 				} else {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,10 +18,11 @@ import (
 // pahoGo5 drives paho.golang, the client for MQTT 5, with its autopaho.
 type pahoGo5 struct {
 	*mouth
-	client *autopaho.ConnectionManager
-	end    context.CancelFunc
-	dying  atomic.Bool
-	down   chan struct{} // a connection is over; capacity 1
+	starting sync.Mutex // while client and end are set: events come before
+	client   *autopaho.ConnectionManager
+	end      context.CancelFunc
+	dying    atomic.Bool
+	down     chan struct{} // a connection is over; capacity 1
 }
 
 func startPahoGo5(t *testing.T) *driver {
@@ -73,6 +75,8 @@ func (p *pahoGo5) connect(c command) {
 			cfg.WillProperties.User = toPaho(f).User
 		}
 	}
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	ctx, end := context.WithCancel(p.ctx)
 	p.end = end
 	var err error
@@ -195,6 +199,8 @@ func (p *pahoGo5) disconnect() {
 }
 
 func (p *pahoGo5) abandon() {
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	p.dying.Store(true)
 	p.drop()
 	if p.client == nil {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,7 +15,8 @@ import (
 // pahoGo3 drives paho.mqtt.golang, the client for MQTT 3.1.1.
 type pahoGo3 struct {
 	*mouth
-	client mqtt.Client
+	starting sync.Mutex // while client is set
+	client   mqtt.Client
 }
 
 func startPahoGo3(t *testing.T) *driver {
@@ -43,14 +46,15 @@ func (p *pahoGo3) connect(c command) {
 	if w := c.Will; w != nil {
 		o.SetBinaryWill(w.Topic, []byte(w.Payload), w.QoS, w.Retain)
 	}
-	again := false
+	var again atomic.Bool
 	o.SetOnConnectHandler(func(mqtt.Client) {
-		if again { // the library does not tell session present of later connections
+		if again.Swap(true) { // the library does not tell session present of later connections
 			p.say(map[string]any{"event": "connected"})
 		}
-		again = true
 	})
+	p.starting.Lock()
 	p.client = mqtt.NewClient(o)
+	p.starting.Unlock()
 	token := p.client.Connect()
 	token.Wait()
 	if err := token.Error(); err != nil {
@@ -128,6 +132,8 @@ func (p *pahoGo3) disconnect() {
 }
 
 func (p *pahoGo3) abandon() {
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	p.drop()
 	if p.client != nil {
 		p.client.Disconnect(0)

@@ -22,7 +22,6 @@ type driver struct {
 	shelf *shelf
 	now   Time
 	hold  bool // the disk is slow: nothing becomes durable by itself
-	open  bool // an iteration is open
 
 	clients []*client
 	ids     int

@@ -12,12 +12,8 @@ var disconnectChecks = []check{
 			watcher.subscribe(t.topic("a"), 0)
 			c := t.connect()
 			c.send(join(disconnect, t.v.publish(0, t.topic("a"), 0, "after DISCONNECT"), pingreq))
-			for {
-				p, how := c.take(t.opt.Timeout / 2)
-				if how == came {
-					t.fail(c, "nothing after DISCONNECT", "%s", p)
-				}
-				break
+			if p, how := c.take(t.opt.Timeout / 2); how == came {
+				t.fail(c, "nothing after DISCONNECT", "%s", p)
 			}
 			watcher.publish(0, t.topic("a"), "marker")
 			watcher.receive(t.topic("a"), "marker")

@@ -34,7 +34,6 @@ type client struct {
 	sentClean   bool
 	forceClean  bool // it cannot know what the broker made of its last CONNECT
 	backAt      int64
-	expiryNext  uint32
 
 	// session
 	epoch      *epoch

@@ -246,14 +246,6 @@ func (d *disk) PathJoin(elem ...string) string { return path.Join(elem...) }
 // PathDir implements vfs.FS.
 func (d *disk) PathDir(p string) string { return path.Dir(p) }
 
-// bytes is how many bytes the files have.
-func (d *disk) bytes() (sum int) {
-	for _, n := range d.names {
-		sum += len(n.data)
-	}
-	return sum
-}
-
 // file is an open file of a disk.
 type file struct {
 	vfs.File // nil: what the journal does not use is not there

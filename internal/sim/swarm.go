@@ -39,31 +39,30 @@ type swarm struct {
 	halfOpen   int // every
 
 	// the clients
-	clients   int
-	actEvery  int64 // mean time between two acts of a client
-	publish   int   // weights of the acts
-	cut       int
-	leave     int
-	takeOver  int
-	resub     int
-	stall     int
-	burst     int // most messages of one act
-	awayTime  int64
-	longAway  int // every, of the absences
-	ackDelay  int64
-	sloppy    bool // acknowledgements in any order
-	shared    bool
-	retained  bool
-	wills     bool
-	expiries  bool
-	subIDs    bool
-	noLocal   bool
-	rejects   int // percent of QoS 1 deliveries that a client refuses
-	smallMax  bool
-	clean     int // percent of clients without a durable session
-	old       int // percent with MQTT 3.1.1
-	oneSender bool
-	payload   int // most bytes
+	clients  int
+	actEvery int64 // mean time between two acts of a client
+	publish  int   // weights of the acts
+	cut      int
+	leave    int
+	takeOver int
+	resub    int
+	stall    int
+	burst    int // most messages of one act
+	awayTime int64
+	longAway int // every, of the absences
+	ackDelay int64
+	sloppy   bool // acknowledgements in any order
+	shared   bool
+	retained bool
+	wills    bool
+	expiries bool
+	subIDs   bool
+	noLocal  bool
+	rejects  int // percent of QoS 1 deliveries that a client refuses
+	smallMax bool
+	clean    int // percent of clients without a durable session
+	old      int // percent with MQTT 3.1.1
+	payload  int // most bytes
 }
 
 func drawSwarm(w *world) swarm {

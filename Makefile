@@ -4,6 +4,7 @@ GO          ?= go
 FUZZTIME    ?= 60s
 SEEDS       ?= 1000
 SHORT_SEEDS ?= 50
+ROUNDS      ?= 200
 
 # Pinned, so that the same tree always gets the same answer. Raise them together
 # with the Go version in go.mod.
@@ -39,8 +40,8 @@ sim: ## the simulation with SEEDS seeds
 sim-short: ## the simulation as CI runs it
 	$(GO) test ./internal/sim -run Sim -count=1 -seeds $(SHORT_SEEDS)
 
-crash: ## kill a real broker process and look what is left
-	$(GO) test -count=1 ./test/crash/...
+crash: ## kill a real broker process ROUNDS times and look what is left
+	$(GO) test -count=1 -timeout 0 -v ./test/crash -run '^TestCrash$$' -rounds $(ROUNDS)
 
 interop: ## clients that others wrote; those that are missing fail it
 	HOLDFAST_REQUIRE_INTEROP=1 $(GO) test -count=1 ./test/interop/...

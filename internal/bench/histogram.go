@@ -2,20 +2,26 @@ package bench
 
 import (
 	"math"
+	"sync"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// histogram counts durations, 1 µs to 2 minutes, to 0.1 %. One goroutine at a
-// time records.
-type histogram struct{ h *hdr.Histogram }
+// histogram counts durations, 1 µs to 2 minutes, to 0.1 %. It may be summed up
+// while a stream that ought to have ended still records.
+type histogram struct {
+	mu sync.Mutex
+	h  *hdr.Histogram
+}
 
 const histogramMax = 120_000_000_000 // ns
 
-func newHistogram() *histogram { return &histogram{hdr.New(1000, histogramMax, 3)} }
+func newHistogram() *histogram { return &histogram{h: hdr.New(1000, histogramMax, 3)} }
 
 // record takes nanoseconds.
 func (h *histogram) record(ns int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.h.RecordValue(min(max(ns, 0), histogramMax)) // the error is of a value out of range
 }
 
@@ -24,7 +30,9 @@ func merged(all ...*histogram) *histogram {
 	sum := newHistogram()
 	for _, h := range all {
 		if h != nil {
+			h.mu.Lock()
 			sum.h.Merge(h.h)
+			h.mu.Unlock()
 		}
 	}
 	if sum.h.TotalCount() == 0 {
@@ -52,7 +60,12 @@ type CurvePoint struct {
 }
 
 func (h *histogram) summary() *Latency {
-	if h == nil || h.h.TotalCount() == 0 {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.h.TotalCount() == 0 {
 		return nil
 	}
 	at := func(p float64) float64 { return millis(h.h.ValueAtPercentile(p)) }

@@ -216,7 +216,7 @@ func (c *Core) end(s *Session, why DropReason) {
 		c.notice(NoticeExpired, s.clientID, why.String(), uint64(n))
 	}
 	groups := s.sharedGroups()
-	if w := c.wills[s.clientID]; w != nil && w.at != 0 {
+	if w := c.wills[s.clientID]; w != nil { // not due yet also when an end in order cut its connection
 		c.publishWill(w) // its session ends before the delay does [MQTT-3.1.2-8]
 	}
 	if s.durable() {

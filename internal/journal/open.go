@@ -141,8 +141,8 @@ func missingError(path string, from, to Position) error {
 // settle makes what was replayed durable and ends the last segment there, so
 // that the next one can go on.
 //
-// The end of the segment is written again, from where the last header says
-// that it was on the disk: a failed fsync may have been the reason of this
+// The end of the segment is written again, from where the last batch header says
+// that it was on the disk, or from its start: a failed fsync may have been the reason of this
 // start, and then the page cache shows bytes, and calls them clean, that never
 // reached the disk.
 func settle(o Options, w *walk, unborn *segmentFile) error {
@@ -162,9 +162,9 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		return nil // quarantined as a whole
 	}
 	first := f.first + Position(w.skipped)
-	again := segmentHeadSize
-	if synced := w.last.synced; synced > first {
-		again = min(segmentHeadSize+int(synced-first), w.cut)
+	again := 0 // nothing tells that even the segment's header is on the disk
+	if synced := w.last.synced; synced > first || w.skipped > 0 {
+		again = min(segmentHeadSize+int(max(synced, first)-first), w.cut)
 	}
 	pos := first + Position(w.cut-segmentHeadSize)
 	if w.last.closed && w.cut == w.last.end && w.last.synced == pos {
@@ -178,6 +178,9 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		_, err = file.WriteAt(w.buf[again:w.cut], int64(again+w.skipped))
 		if err == nil {
 			err = file.Sync()
+		}
+		if err == nil && again == 0 {
+			err = syncDir(o.FS, o.Dir) // nor the file's name
 		}
 	}
 	if err == nil {

@@ -53,3 +53,10 @@ func (in *inbox) take(empty []*conn.Batch) (list []*conn.Batch, calls []func()) 
 	calls, in.calls = in.calls, nil
 	return list, calls
 }
+
+// waiting tells whether batches have come that were not taken.
+func (in *inbox) waiting() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.list) > 0
+}

@@ -70,7 +70,9 @@ func (l *loop) turn() (again bool) {
 	l.tell()
 	saving := l.checkpoint(now)
 	l.arm(now)
-	return saving || l.next < len(l.work) && !behind || l.timerAt != 0 && l.timerAt <= now
+	// What came while old work was worked through has used up its wake-up.
+	more := l.next < len(l.work) || l.in.waiting()
+	return saving || more && !behind || l.timerAt != 0 && l.timerAt <= now
 }
 
 // fetch takes what has come in, once all that came before is worked through.

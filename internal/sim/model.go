@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -352,14 +353,15 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 		stored0 := p.QoS == 0 && (v.group != "" || w.swarm.queueQoS0)
 		// A will is two records, that it is published and that it is gone; a crash
 		// may come between them. It is counted, and hoped to become one.
-		twice := x.will && x.life != w.node.born && r.fresh == 2
-		if twice {
+		mayTwice := x.will && x.life != w.node.born
+		twice := mayTwice && r.fresh == 2
+		if twice && fresh {
 			w.report.WillsTwice++
 		}
 		if r.fresh > x.attempts && !stored0 && !twice {
 			w.fail("%v arrives at %s %d times at QoS %d, and was sent %d times", x, who, r.fresh, p.QoS, x.attempts)
 		}
-		if again && p.QoS > 0 && x.attempts == 1 {
+		if again && p.QoS > 0 && x.attempts == 1 && !mayTwice {
 			if p.ID != id {
 				w.fail("%v arrives at %s again with packet identifier %d, which was %d", x, who, p.ID, id)
 			}
@@ -543,6 +545,9 @@ func (m *model) settleRetained() {
 		expires bool
 	}
 	topics := map[string]*topic{}
+	// QoS 1 sent again is a new message [MQTT-4.3.2-5]: it takes the place of QoS 2
+	// messages that came after it the first time and are known the second time.
+	again := func(x *message) bool { return x.qos == 1 && x.attempts > 1 }
 	at := func(name string) *topic {
 		if topics[name] == nil {
 			topics[name] = &topic{}
@@ -559,6 +564,9 @@ func (m *model) settleRetained() {
 		}
 		if x.clear {
 			t.cleared = max(t.cleared, x.seq)
+			if again(x) {
+				t.cleared = math.MaxInt
+			}
 		}
 		t.expires = t.expires || x.expiry != 0
 		if m.w.auditor.epoch.copies[x.no] {
@@ -573,7 +581,7 @@ func (m *model) settleRetained() {
 		switch {
 		case t.held == nil && t.acked > t.cleared && !t.expires:
 			m.w.fail("the retained message of %s is gone; number %d was acknowledged", name, t.acked)
-		case t.held != nil && t.held.seq < t.acked && !t.expires:
+		case t.held != nil && t.held.seq < t.acked && !t.expires && !again(t.held):
 			m.w.fail("the retained message of %s is %v, but number %d was acknowledged", name, t.held, t.acked)
 		}
 	}

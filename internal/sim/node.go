@@ -33,7 +33,7 @@ type node struct {
 	wallJump int64 // ms that the wall clock is ahead of the truth
 	died     int64 // broker clock at the last death
 	diedAt   int64 // ... and virtual time
-	wallThen int64 // wallJump when time was last written
+	wallThen int64 // least wallJump when time may last have been written
 }
 
 // fate is how a process ends.
@@ -322,6 +322,8 @@ func (l *life) recover() {
 		w.fail("the broker clock goes on at %d; it was %d, and was away for %d ms", l.base, l.n.died, (w.now-l.n.diedAt)/millisecond)
 	}
 	l.balance("recovery")
+	// From now on a crash may leave this wall clock's time or that of before.
+	l.n.wallThen = min(l.n.wallThen, l.n.wallJump)
 	l.core.Start(l.time())
 	l.balance("start")
 }
@@ -507,6 +509,7 @@ func (l *life) commit() {
 		}
 		// The loop sees it in its next turn and ends; until then nothing that
 		// depends on it may get out.
+		return
 	}
 	l.n.wallThen = l.n.wallJump
 	if l.journal.Backlog() > 0 && l.journal.Err() == nil {

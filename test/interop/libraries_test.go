@@ -17,8 +17,8 @@ func libraries() []library {
 		{name: "paho-python 5.0", version: 5, start: startPahoPython},
 		{name: "MQTT.js 3.1.1", version: 4, start: startMQTTjs},
 		{name: "MQTT.js 5.0", version: 5, start: startMQTTjs},
-		{name: "paho.mqtt.golang", version: 4, disorderly: true, repeats: true, start: startPahoGo3},
-		{name: "paho.golang", version: 5, start: startPahoGo5},
+		{name: "paho.mqtt.golang", version: 4, disorderly: true, repeats: true, start: startSelf("paho.mqtt.golang")},
+		{name: "paho.golang", version: 5, start: startSelf("paho.golang")},
 	}
 }
 

@@ -7,7 +7,13 @@ import (
 	"github.com/holdfast-mqtt/holdfast/test/process"
 )
 
-func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(selfDriver); name != "" {
+		drive(name)
+		return
+	}
+	os.Exit(process.Main(m))
+}
 
 // missing skips a test that lacks a client, or fails it where all must be there.
 func missing(t *testing.T, what, install string) {

@@ -6,9 +6,6 @@ import (
 	"net"
 	"net/url"
 	"strconv"
-	"sync"
-	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -18,16 +15,7 @@ import (
 // pahoGo5 drives paho.golang, the client for MQTT 5, with its autopaho.
 type pahoGo5 struct {
 	*mouth
-	starting sync.Mutex // while client and end are set: events come before
-	client   *autopaho.ConnectionManager
-	end      context.CancelFunc
-	dying    atomic.Bool
-	down     chan struct{} // a connection is over; capacity 1
-}
-
-func startPahoGo5(t *testing.T) *driver {
-	t.Helper()
-	return startInside(t, "paho.golang", func(m *mouth) inside { return &pahoGo5{mouth: m, down: make(chan struct{}, 1)} })
+	client *autopaho.ConnectionManager
 }
 
 func (p *pahoGo5) connect(c command) {
@@ -45,14 +33,7 @@ func (p *pahoGo5) connect(c command) {
 		},
 		OnConnectionDown: func() bool {
 			p.say(map[string]any{"event": "disconnected"})
-			if !p.dying.Load() {
-				return true
-			}
-			select {
-			case p.down <- struct{}{}:
-			default:
-			}
-			return false
+			return true
 		},
 		ClientConfig: paho.ClientConfig{
 			ClientID:      c.ID,
@@ -75,12 +56,8 @@ func (p *pahoGo5) connect(c command) {
 			cfg.WillProperties.User = toPaho(f).User
 		}
 	}
-	p.starting.Lock()
-	defer p.starting.Unlock()
-	ctx, end := context.WithCancel(p.ctx)
-	p.end = end
 	var err error
-	if p.client, err = autopaho.NewConnection(ctx, cfg); err != nil {
+	if p.client, err = autopaho.NewConnection(context.Background(), cfg); err != nil {
 		p.failed(err)
 	}
 }
@@ -136,7 +113,7 @@ func (p *pahoGo5) subscribe(c command) {
 			s.Properties = &paho.SubscribeProperties{SubscriptionIdentifier: &id}
 		}
 	}
-	ack, err := p.client.Subscribe(p.ctx, s)
+	ack, err := p.client.Subscribe(context.Background(), s)
 	if err != nil {
 		p.failed(err)
 		return
@@ -149,7 +126,7 @@ func (p *pahoGo5) subscribe(c command) {
 }
 
 func (p *pahoGo5) unsubscribe(c command) {
-	if _, err := p.client.Unsubscribe(p.ctx, &paho.Unsubscribe{Topics: []string{c.Filter}}); err != nil {
+	if _, err := p.client.Unsubscribe(context.Background(), &paho.Unsubscribe{Topics: []string{c.Filter}}); err != nil {
 		p.failed(err)
 		return
 	}
@@ -158,7 +135,7 @@ func (p *pahoGo5) unsubscribe(c command) {
 
 func (p *pahoGo5) publish(c command) {
 	m := &paho.Publish{Topic: c.Topic, QoS: c.QoS, Retain: c.Retain, Payload: []byte(c.text()), Properties: toPaho(c.Properties)}
-	if _, err := p.client.Publish(p.ctx, m); err != nil {
+	if _, err := p.client.Publish(context.Background(), m); err != nil {
 		p.failed(err)
 		return
 	}
@@ -169,9 +146,9 @@ func (p *pahoGo5) publish(c command) {
 // connection was lost is in the library's session, which sends it again by
 // itself; its acknowledgement is not told, so the next one's has to do.
 func (p *pahoGo5) count(c command) {
-	for n := c.From; n <= c.To && p.ctx.Err() == nil; n++ {
-		for p.ctx.Err() == nil {
-			_, err := p.client.Publish(p.ctx, &paho.Publish{Topic: c.Topic, QoS: c.QoS, Payload: []byte(strconv.Itoa(n))})
+	for n := c.From; n <= c.To; n++ {
+		for {
+			_, err := p.client.Publish(context.Background(), &paho.Publish{Topic: c.Topic, QoS: c.QoS, Payload: []byte(strconv.Itoa(n))})
 			if err == nil {
 				p.say(map[string]any{"event": "acked", "value": n})
 				break
@@ -183,36 +160,17 @@ func (p *pahoGo5) count(c command) {
 				p.failed(err)
 				return
 			}
-			p.client.AwaitConnection(p.ctx)
+			p.client.AwaitConnection(context.Background())
 		}
 	}
 }
 
 func (p *pahoGo5) disconnect() {
 	// As with the others: behind the acknowledgements of what was received.
-	if _, err := p.client.Publish(p.ctx, &paho.Publish{Topic: "settled/paho.golang", QoS: 1}); err != nil {
+	if _, err := p.client.Publish(context.Background(), &paho.Publish{Topic: "settled/paho.golang", QoS: 1}); err != nil {
 		p.failed(err)
 	}
-	if err := p.client.Disconnect(p.ctx); err != nil {
+	if err := p.client.Disconnect(context.Background()); err != nil {
 		p.failed(err)
 	}
-}
-
-func (p *pahoGo5) abandon() {
-	p.starting.Lock()
-	defer p.starting.Unlock()
-	p.dying.Store(true)
-	p.drop()
-	if p.client == nil {
-		return
-	}
-	// It must notice before it is ended, or it would say DISCONNECT. There is
-	// nothing to notice when it has no connection just now.
-	select {
-	case <-p.down:
-	case <-p.client.Done():
-	case <-time.After(time.Second):
-	}
-	p.end()
-	<-p.client.Done()
 }

@@ -1,12 +1,11 @@
 package interop
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"strconv"
-	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -15,13 +14,7 @@ import (
 // pahoGo3 drives paho.mqtt.golang, the client for MQTT 3.1.1.
 type pahoGo3 struct {
 	*mouth
-	starting sync.Mutex // while client is set
-	client   mqtt.Client
-}
-
-func startPahoGo3(t *testing.T) *driver {
-	t.Helper()
-	return startInside(t, "paho.mqtt.golang", func(m *mouth) inside { return &pahoGo3{mouth: m} })
+	client mqtt.Client
 }
 
 func (p *pahoGo3) connect(c command) {
@@ -37,7 +30,7 @@ func (p *pahoGo3) connect(c command) {
 		// The default store sends again in no order at all.
 		SetStore(mqtt.NewOrderedMemoryStore()).
 		SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-			return p.dial(p.ctx, u.Host)
+			return p.dial(context.Background(), u.Host)
 		}).
 		SetConnectionLostHandler(func(mqtt.Client, error) { p.say(map[string]any{"event": "disconnected"}) }).
 		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
@@ -52,9 +45,7 @@ func (p *pahoGo3) connect(c command) {
 			p.say(map[string]any{"event": "connected"})
 		}
 	})
-	p.starting.Lock()
 	p.client = mqtt.NewClient(o)
-	p.starting.Unlock()
 	token := p.client.Connect()
 	token.Wait()
 	if err := token.Error(); err != nil {
@@ -66,11 +57,7 @@ func (p *pahoGo3) connect(c command) {
 
 // answered waits for token and says what then is to be said.
 func (p *pahoGo3) answered(token mqtt.Token, e map[string]any) bool {
-	select {
-	case <-token.Done():
-	case <-p.ctx.Done():
-		return false
-	}
+	<-token.Done()
 	if err := token.Error(); err != nil {
 		p.failed(err)
 		return false
@@ -102,26 +89,20 @@ func (p *pahoGo3) count(c command) {
 		token mqtt.Token
 	}
 	waiting := make(chan sent, 20)
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
 		for s := range waiting {
 			// An error is one of the connection: the message is in the library's
 			// store, and sent again from there, but its token has been given up.
-			select {
-			case <-s.token.Done():
-				if s.token.Error() == nil {
-					p.say(map[string]any{"event": "acked", "value": s.value})
-				}
-			case <-p.ctx.Done():
+			<-s.token.Done()
+			if s.token.Error() == nil {
+				p.say(map[string]any{"event": "acked", "value": s.value})
 			}
 		}
 	}()
-	for n := c.From; n <= c.To && p.ctx.Err() == nil; n++ {
+	for n := c.From; n <= c.To; n++ {
 		waiting <- sent{n, p.client.Publish(c.Topic, c.QoS, false, strconv.Itoa(n))}
 	}
 	close(waiting)
-	<-done
 }
 
 func (p *pahoGo3) disconnect() {
@@ -129,13 +110,4 @@ func (p *pahoGo3) disconnect() {
 	// for this comes after that.
 	p.answered(p.client.Publish("settled/paho.mqtt.golang", 1, false, ""), nil)
 	p.client.Disconnect(1000)
-}
-
-func (p *pahoGo3) abandon() {
-	p.starting.Lock()
-	defer p.starting.Unlock()
-	p.drop()
-	if p.client != nil {
-		p.client.Disconnect(0)
-	}
 }

@@ -6,30 +6,25 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// inside is a driver for a client library in Go. It runs in the process of the
-// test, behind the same lines as the others.
-type inside interface {
+// goLibrary is a client library in Go, as a driver needs it.
+type goLibrary interface {
 	connect(c command)
 	subscribe(c command)
 	unsubscribe(c command)
 	publish(c command)
 	count(c command)
 	disconnect()
-	// abandon ends the client without a word to the broker.
-	abandon()
 }
 
 // mouth says events, and knows the present connection, to drop it.
 type mouth struct {
-	ctx context.Context // ends with the driver
-
 	mu   sync.Mutex
 	out  *json.Encoder
 	conn net.Conn
@@ -42,9 +37,7 @@ func (m *mouth) say(e map[string]any) {
 }
 
 func (m *mouth) failed(err error) {
-	if m.ctx.Err() == nil {
-		m.say(map[string]any{"event": "failed", "text": err.Error()})
-	}
+	m.say(map[string]any{"event": "failed", "text": err.Error()})
 }
 
 func (m *mouth) received(topic string, payload []byte, qos byte, retain, dup bool, p properties) {
@@ -89,51 +82,56 @@ func (c *command) text() string {
 	return strings.Repeat(c.Payload, c.Size/max(1, len(c.Payload))+1)[:c.Size]
 }
 
-// startInside runs a driver.
-func startInside(t *testing.T, name string, make func(m *mouth) inside) *driver {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	m := &mouth{ctx: ctx, out: json.NewEncoder(outW)}
-	client := make(m)
-	d := &driver{t: t, name: name, in: inW, events: newStream()}
-	var running sync.WaitGroup
-	running.Go(func() { d.events.read(outR) })
-	running.Go(func() {
-		in := bufio.NewScanner(inR)
-		for in.Scan() {
-			var c command
-			if err := json.Unmarshal(in.Bytes(), &c); err != nil {
-				m.failed(err)
-				return
-			}
-			switch c.Command {
-			case "connect":
-				client.connect(c)
-			case "subscribe":
-				client.subscribe(c)
-			case "unsubscribe":
-				client.unsubscribe(c)
-			case "publish":
-				client.publish(c)
-			case "count":
-				running.Go(func() { client.count(c) })
-			case "drop":
-				m.drop()
-			case "disconnect":
-				client.disconnect()
-				m.say(map[string]any{"event": "left"})
-			}
+// selfDriver is the environment variable that makes the program of these tests a
+// driver for the library that it names. A process of its own can be killed, and
+// the race detector's opinion of a library does not become the test's result.
+const selfDriver = "HOLDFAST_INTEROP_DRIVER"
+
+// selfDrivers are the libraries in Go.
+var selfDrivers = map[string]func(m *mouth) goLibrary{
+	"paho.mqtt.golang": func(m *mouth) goLibrary { return &pahoGo3{mouth: m} },
+	"paho.golang":      func(m *mouth) goLibrary { return &pahoGo5{mouth: m} },
+}
+
+// startSelf runs the driver of a library in Go.
+func startSelf(name string) func(t *testing.T) *driver {
+	return func(t *testing.T) *driver {
+		t.Helper()
+		program, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	d.ended = func() {
-		client.abandon()
-		cancel()
-		inW.Close()
-		outR.Close()
-		running.Wait()
+		return startProgram(t, name, []string{selfDriver + "=" + name}, program)
 	}
-	t.Cleanup(d.kill)
-	return d
+}
+
+// drive is the main function of a driver.
+func drive(name string) {
+	m := &mouth{out: json.NewEncoder(os.Stdout)}
+	client := selfDrivers[name](m)
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		var c command
+		if err := json.Unmarshal(in.Bytes(), &c); err != nil {
+			m.failed(err)
+			return
+		}
+		switch c.Command {
+		case "connect":
+			client.connect(c)
+		case "subscribe":
+			client.subscribe(c)
+		case "unsubscribe":
+			client.unsubscribe(c)
+		case "publish":
+			client.publish(c)
+		case "count":
+			go client.count(c)
+		case "drop":
+			m.drop()
+		case "disconnect":
+			client.disconnect()
+			m.say(map[string]any{"event": "left"})
+		}
+	}
 }

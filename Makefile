@@ -34,11 +34,11 @@ vuln: ## known vulnerabilities in what we call (needs the network)
 fuzz: ## every fuzz target for FUZZTIME each
 	GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
-sim: ## the simulation with SEEDS seeds
+sim: ## the simulation with SEEDS fresh seeds
 	$(GO) test ./internal/sim -run Sim -count=1 -timeout 0 -seeds $(SEEDS)
 
 sim-short: ## the simulation as CI runs it
-	$(GO) test ./internal/sim -run Sim -count=1 -seeds $(SHORT_SEEDS)
+	$(GO) test ./internal/sim -run Sim -count=1 -seeds $(SHORT_SEEDS) -first 5000
 
 crash: ## kill a real broker process ROUNDS times and look what is left
 	$(GO) test -count=1 -timeout 0 -v ./test/crash -run '^TestCrash$$' -rounds $(ROUNDS)

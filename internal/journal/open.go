@@ -226,6 +226,11 @@ func newJournal(o Options, w *walk) *Journal {
 		default:
 			s.end = f.end()
 		}
+		if i+1 < len(w.files) && w.files[i+1].first != 0 {
+			// What a crash left behind the end of a segment is not its own: the
+			// positions go on elsewhere, also when the next extent was removed.
+			s.end = min(s.end, w.files[i+1].first)
+		}
 		s.end = max(s.end, s.first)
 		end = s.end
 		j.segments.list = append(j.segments.list, s)

@@ -79,7 +79,7 @@ func TestSim(t *testing.T) {
 }
 
 // fixedSeeds are run every time.
-var fixedSeeds = []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+var fixedSeeds = []uint64{1, 2, 3, 4, 5, 6, 7, 8, 1795373651315491}
 
 // The same seed has to make the same run, or no failure can be looked at.
 func TestSameSeedSameRun(t *testing.T) {

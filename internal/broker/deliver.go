@@ -54,6 +54,11 @@ func (c *Core) pump(s *Session) {
 		if e.Attr.QoS == 0 {
 			f.Dup = false // [MQTT-3.3.1-2]
 			c.finish(s, n, uint64(s.sizes[n]), e.Attr.QoS)
+			if s.durable() {
+				// At most once: it is recorded as delivered before it is sent.
+				c.recordAcks(s)
+				f.After = c.last
+			}
 			continue
 		}
 		f.ID = id

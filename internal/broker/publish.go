@@ -72,10 +72,10 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (match
 		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0
 	if store {
 		frees := m.Retain && len(m.Payload) == 0 && !rt.durable // takes a retained message away
-		if c.diskFull && (m.QoS > 0 || m.Retain) && !frees {
+		if c.diskFull && !frees {
 			return false, false
 		}
-		if rt.limited && m.QoS > 0 && !c.makeRoom(rt, m) {
+		if rt.limited && !c.makeRoom(rt, m) {
 			return false, false
 		}
 	}
@@ -293,11 +293,13 @@ func (c *Core) refuse(l *Link, p *packet.Publish) {
 }
 
 // makeRoom looks whether every limited recipient has room for m, and makes it
-// where the operator prefers to drop. It is false when the message is refused.
+// where the operator prefers to drop. It is false when the message is refused. QoS 0
+// that would be queued cannot be refused to its publisher: it is dropped for those
+// who have no room.
 func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	size := int64(m.Size())
 	over := func(s *Session, q byte) bool {
-		if s.limits == nil || !s.durable() || q == 0 {
+		if s.limits == nil || !s.durable() || q == 0 && !m.QueueQoS0 {
 			return false
 		}
 		l := s.limits
@@ -319,7 +321,7 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	}
 	if !visit(func(s *Session) bool {
 		c.limitNotice(s)
-		return s.limits.Overflow != OverflowReject
+		return s.limits.Overflow != OverflowReject || m.QoS == 0
 	}) {
 		return false
 	}

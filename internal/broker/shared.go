@@ -206,6 +206,10 @@ func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 			f.Pos = e.Pos
 		}
 		c.finish(g, n, uint64(e.Size), 0)
+		if g.durable() {
+			c.recordAcks(g) // at most once: recorded before it is sent
+			f.After = c.last
+		}
 	case s.durable():
 		m.given = append(m.given, record.QueuedEntry{Position: uint64(e.Pos), Extent: uint32(e.Ext), Size: e.Size,
 			QoS: attr.QoS, Retain: attr.Retain, SubID: sub.subID, Group: g.sid, Number: n})

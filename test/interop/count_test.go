@@ -67,6 +67,7 @@ func TestConsumerReturns(t *testing.T) {
 					}
 					got.take(t, e)
 				}
+				consumer.settle("count/settle")
 				consumer.leave()
 
 				// The producer counts on; the broker is killed in the middle. What was

@@ -278,6 +278,19 @@ func (d *driver) publish(c command) {
 	d.await("published")
 }
 
+// settle returns when the broker has the client's answers to the messages that it
+// has given so far. A client may give a message before it answers, and what a
+// DISCONNECT overtakes is sent again; but it takes its messages one by one, so it
+// has answered when it gives a later one. Its session subscribes to topic, and
+// nothing else waits for it.
+func (d *driver) settle(topic string) {
+	d.t.Helper()
+	d.publish(command{Topic: topic, Payload: "settle"})
+	if m := d.message(); m.Topic != topic || m.Payload != "settle" {
+		d.t.Fatalf("%s: %+v came where nothing else should wait", d.name, m)
+	}
+}
+
 func (d *driver) leave() {
 	d.t.Helper()
 	d.send(command{Command: "disconnect"})

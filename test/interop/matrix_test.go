@@ -214,6 +214,7 @@ func TestLargePayloads(t *testing.T) {
 			d.publish(command{Topic: "large/x", QoS: qos, Payload: filling, Size: size})
 			expect(filling, qos, d.message())
 		}
+		d.settle("large/settle")
 		d.leave()
 		p := l.client(t, b, command{ID: "producer", Clean: true})
 		p.publish(command{Topic: "large/x", QoS: 2, Payload: "waits ", Size: size})
@@ -254,6 +255,7 @@ func TestProperties(t *testing.T) {
 		}
 		p.publish(command{Topic: "p/now", QoS: 1, Payload: "{}", Properties: &sent})
 		check(d.message())
+		d.settle("p/settle")
 		d.leave()
 		p.publish(command{Topic: "p/later", QoS: 1, Payload: "{}", Properties: &sent})
 		p.leave()

@@ -13,6 +13,8 @@ type ringJournal struct {
 	pos Position
 }
 
+func (j *ringJournal) Together(records, n int) {}
+
 func (j *ringJournal) Reserve(n int) ([]byte, Position, Extent) {
 	if cap(j.buf) < n {
 		j.buf = make([]byte, max(n, 64<<10))

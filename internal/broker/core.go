@@ -15,6 +15,9 @@ type Journal interface {
 	// Reserve appends a record of n bytes, which the caller fills before the
 	// driver seals the batch.
 	Reserve(n int) (frame []byte, pos Position, ext Extent)
+	// Together keeps the next records, of n bytes in all, from being divided by a
+	// crash: all of them survive it or none.
+	Together(records, n int)
 	// End is the position that nothing appended so far has reached.
 	End() Position
 }

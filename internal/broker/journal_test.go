@@ -38,6 +38,9 @@ func (t *tape) Reserve(n int) ([]byte, Position, Extent) {
 	return f.body, f.pos, f.ext
 }
 
+// Together has nothing to do: an iteration is one batch here.
+func (t *tape) Together(records, n int) {}
+
 // End is the position that nothing appended has reached.
 func (t *tape) End() Position { return t.end }
 

@@ -35,7 +35,7 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 			m.Publisher = s.sid
 		}
 	}
-	matched, ok := c.distribute(s, l, m)
+	matched, ok := c.distribute(s, l, m, nil)
 	if !ok {
 		c.refuse(l, p)
 		return
@@ -57,9 +57,9 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 }
 
 // distribute gives m to everybody who subscribed, storing it where it must be
-// stored. publisher and l are nil for a will whose client is gone. It is false,
+// stored. publisher and l are nil for a will w whose client is gone. It is false,
 // and nothing has happened, when a limit refuses the message.
-func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (matched, ok bool) {
+func (c *Core) distribute(publisher *Session, l *Link, m *record.Message, w *will) (matched, ok bool) {
 	rt := c.route(m.Topic)
 	if rt.noLocal && publisher != nil {
 		rt = c.routeWithout(m.Topic, publisher)
@@ -81,6 +81,9 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message) (match
 	}
 	f := fanout{msg: m, size: uint32(m.Size())}
 	if store {
+		if w != nil {
+			c.withGone(m, w)
+		}
 		frame, pos, ext := c.journal.Reserve(int(f.size))
 		m.Put(frame)
 		c.last = pos

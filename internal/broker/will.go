@@ -19,12 +19,19 @@ func (c *Core) publishWill(w *will) {
 	if w.Expires {
 		m.Expires = int64(c.now) + int64(w.Expiry)*1000
 	}
-	if _, ok := c.distribute(nil, nil, &m); !ok {
+	if _, ok := c.distribute(nil, nil, &m, w); !ok {
 		const again = 10_000
 		c.commit(&record.WillDue{ClientID: w.ClientID, At: uint64(c.now) + again})
 		return
 	}
 	c.commit(&record.WillGone{ClientID: w.ClientID})
+}
+
+// withGone keeps the record of a message that is a will together with the record
+// that the will is gone: a crash between them would publish it twice.
+func (c *Core) withGone(m *record.Message, w *will) {
+	gone := record.Append(c.scratch[:0], &record.WillGone{ClientID: w.ClientID})
+	c.journal.Together(2, m.Size()+len(gone))
 }
 
 func (c *Core) applyWill(r *record.Will) {

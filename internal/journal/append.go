@@ -61,15 +61,31 @@ func (j *Journal) Reserve(n int) (frame []byte, pos Position, ext Extent) {
 	return a.buf[body:end:end], a.base + Position(off), a.ext
 }
 
-// reserveInNewBatch starts a batch with room for n bytes, in a new segment or
-// block when it has to, and reserves there.
+// Together makes sure that the next frames frames, of at most n bytes in all, get
+// into one batch: after a crash all of them are there or none. Nothing but their
+// Reserve may come in between.
+func (j *Journal) Together(frames, n int) {
+	a := &j.appender
+	if need := frames*frameHeadSize + n; a.limit == 0 || a.off+need > a.limit {
+		j.newBatch(need)
+	}
+}
+
+// reserveInNewBatch starts a batch with room for n bytes and reserves there.
 func (j *Journal) reserveInNewBatch(n int) (frame []byte, pos Position, ext Extent) {
 	if n < 0 || n > MaxFrame {
 		panic(fmt.Sprintf("journal: Reserve(%d): a frame has 0 to %d bytes", n, MaxFrame))
 	}
+	j.newBatch(frameHeadSize + n)
+	return j.Reserve(n)
+}
+
+// newBatch starts a batch with room for frames of n bytes in all, heads included,
+// in a new segment or block when it has to.
+func (j *Journal) newBatch(n int) {
 	a := &j.appender
 	a.closeBatch()
-	need := batchHeadSize + frameHeadSize + n
+	need := batchHeadSize + n
 
 	// An end mark has to fit behind the last batch of a segment.
 	room := Position(max(j.opt.SegmentSize-segmentHeadSize-batchHeadSize, 0))
@@ -92,12 +108,15 @@ func (j *Journal) reserveInNewBatch(n int) (frame []byte, pos Position, ext Exte
 		a.limit = int(left)
 	}
 	a.limit = max(a.limit, a.start+need)
-	return j.Reserve(n)
 }
 
 // closeBatch ends the open batch, if there is one.
 func (a *appender) closeBatch() {
 	if a.limit == 0 {
+		return
+	}
+	if a.count == 0 { // Together, and then nothing
+		a.off, a.limit = a.start, 0
 		return
 	}
 	a.closed = append(a.closed, batch{
@@ -117,7 +136,7 @@ func (j *Journal) End() Position { return j.appender.base + Position(j.appender.
 //
 // What is between two Seals is one batch, that recovery keeps or drops as a
 // whole, unless it had to be divided at the end of a block or segment; then
-// recovery keeps a prefix of the parts.
+// recovery keeps a prefix of the parts. See [Journal.Together].
 func (j *Journal) Seal(s Stamp) (pending bool) {
 	a := &j.appender
 	a.closeBatch()

@@ -105,6 +105,8 @@ func (s *storage) size() int64 { return s.journal.Size() + s.state.Size() }
 // appender is the journal as the core sees it.
 type appender struct{ s *storage }
 
+func (a appender) Together(records, n int) { a.s.journal.Together(records, n) }
+
 func (a appender) Reserve(n int) ([]byte, broker.Position, broker.Extent) {
 	frame, pos, ext := a.s.journal.Reserve(n)
 	return frame, broker.Position(pos), broker.Extent(ext)

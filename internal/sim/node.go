@@ -782,6 +782,8 @@ func (l *life) lose() {
 // appender is the journal as the core sees it.
 type appender struct{ l *life }
 
+func (a appender) Together(records, n int) { a.l.journal.Together(records, n) }
+
 func (a appender) Reserve(n int) ([]byte, broker.Position, broker.Extent) {
 	frame, pos, ext := a.l.journal.Reserve(n)
 	for i := range frame {

@@ -84,6 +84,7 @@ type Journal struct {
 	commit   committer
 	blocks   blocks
 	segments segments
+	janitor  janitor
 }
 
 // failure is what a Journal died of.

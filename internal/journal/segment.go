@@ -156,6 +156,11 @@ func (j *Journal) Size() int64 {
 // When it returns an error the segment may still exist, or come back with a
 // restart: then [Journal.Extents] lists it again, to be removed again.
 func (j *Journal) Remove(ext Extent) error {
+	j.janitor.mu.Lock()
+	defer j.janitor.mu.Unlock()
+	if j.janitor.holds > 0 {
+		return ErrHeld
+	}
 	j.segments.mu.RLock()
 	var s *segment
 	for i, t := range j.segments.list {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -130,7 +131,9 @@ func (l *loop) reclaim(applied journal.Position) {
 	l.s.background.Go(func() {
 		defer l.s.removing.Store(false)
 		for _, x := range free {
-			if err := l.journal.Remove(x); err != nil {
+			if err := l.journal.Remove(x); errors.Is(err, journal.ErrHeld) {
+				return // the next checkpoint tries again
+			} else if err != nil {
 				l.s.log.Error("a segment that nobody needs cannot be removed; it is tried again at the next checkpoint", "segment", x, "error", err)
 			}
 		}

@@ -2,8 +2,8 @@
 
 GO          ?= go
 FUZZTIME    ?= 60s
-SEEDS       ?= 1000
-SHORT_SEEDS ?= 50
+DURATION    ?= 1h
+SHORT_TIME  ?= 150s
 ROUNDS      ?= 200
 
 # Pinned, so that the same tree always gets the same answer. Raise them together
@@ -34,11 +34,11 @@ vuln: ## known vulnerabilities in what we call (needs the network)
 fuzz: ## every fuzz target for FUZZTIME each
 	GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
-sim: ## the simulation with SEEDS fresh seeds
-	$(GO) test ./internal/sim -run Sim -count=1 -timeout 0 -seeds $(SEEDS)
+sim: ## the simulation with fresh seeds for DURATION, on all processors
+	$(GO) test ./internal/sim -run 'TestSim$$' -count=1 -v -timeout 0 -duration $(DURATION)
 
-sim-short: ## the simulation as CI runs it
-	$(GO) test ./internal/sim -run Sim -count=1 -seeds $(SHORT_SEEDS) -first 5000
+sim-short: ## the simulation as CI runs it: fresh seeds for SHORT_TIME
+	$(GO) test ./internal/sim -run 'TestSim$$' -count=1 -v -timeout 0 -duration $(SHORT_TIME)
 
 crash: ## kill a real broker process ROUNDS times and look what is left
 	$(GO) test -count=1 -timeout 0 -v ./test/crash -run '^TestCrash$$' -rounds $(ROUNDS)

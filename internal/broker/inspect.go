@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/session"
@@ -38,13 +39,8 @@ func (c *Core) Dump(visit func(line string)) error {
 		for _, sub := range subs {
 			say("session %d filter %q QoS %d id %d no local %v as published %v handling %d", s.sid, sub.filter, sub.qos, sub.subID, sub.noLocal, sub.rap, sub.rh)
 		}
-		for id := range 65536 {
-			if len(s.inbound) == 0 {
-				break
-			}
-			if s.inbound.has(uint16(id)) {
-				say("session %d has packet %d of its client", s.sid, id)
-			}
+		for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
+			say("session %d has packet %d of its client", s.sid, id)
 		}
 		q := &s.queue
 		say("session %d queue from %d to %d, sent %d, %d waiting, %d bytes, sized %v", s.sid, q.Head(), q.Next(), q.High(), q.Len(), q.Bytes(), q.Sized())

@@ -2,7 +2,10 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"os"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,72 +20,125 @@ var (
 )
 
 // command is what repeats a failure.
-const command = "go test ./internal/sim -run TestSim -count=1 -seed %d"
-
-func run(t *testing.T, seed uint64, total *Report) {
-	t.Helper()
-	rep, err := Run(seed, Options{})
-	if err != nil {
-		if _, again := Run(seed, Options{Trace: true}); again != nil {
-			err = again
-		}
-		t.Fatalf("%v\nagain: "+command+"\nwith the whole trace: "+command+" -show", err, seed, seed)
-	}
-	total.Add(rep)
-}
+const command = "go test ./internal/sim -run 'TestSim$' -count=1 -seed %d"
 
 // plainFirst is where the seeds of a run without flags begin. They are the same
 // each time, so that whoever runs the tests gets the answer that the last one got;
 // -seeds and -duration look for what is new.
-const plainFirst = 1000
-
-// TestSim runs fixed seeds, and those that the flags ask for.
-func TestSim(t *testing.T) {
-	var total Report
-	began := time.Now()
-	defer func() { t.Logf("%v\n%v of real time", total, time.Since(began).Round(time.Millisecond)) }()
-	if *seedFlag != 0 {
-		o := Options{Trace: true, Canary: Canary(*canaryFlag)}
-		if *traceFlag {
-			o.Print = func(line string) { _, _ = os.Stdout.WriteString(line + "\n") }
-		}
-		rep, err := Run(*seedFlag, o)
-		total.Add(rep)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	for _, seed := range fixedSeeds {
-		run(t, seed, &total)
-	}
-	seeds, limit := *seedsFlag, 20*time.Second
-	if testing.Short() {
-		limit = 5 * time.Second
-	}
-	if *durationFlag != 0 {
-		limit = *durationFlag
-	} else if seeds != 0 {
-		limit = 1 << 62
-	}
-	first := *firstFlag
-	switch {
-	case first != 0:
-	case seeds == 0 && *durationFlag == 0:
-		first, seeds = plainFirst, 40
-	default:
-		first = uint64(time.Now().UnixNano()) / 1000
-	}
-	for n := 0; (seeds == 0 || n < seeds) && time.Since(began) < limit; n++ {
-		run(t, first+uint64(n), &total)
-	}
-}
+const plainFirst, plainSeeds = 1000, 30
 
 // fixedSeeds are run every time.
 var fixedSeeds = []uint64{1, 2, 3, 4, 5, 6, 7, 8, 1795373651315491}
 
+// TestSim runs fixed seeds, or those that the flags ask for, as many at a time as
+// there are processors.
+func TestSim(t *testing.T) {
+	if *seedFlag != 0 {
+		one(t, *seedFlag)
+		return
+	}
+	var list seeds
+	switch {
+	case *seedsFlag != 0 || *durationFlag != 0:
+		list.first, list.n, list.limit = *firstFlag, *seedsFlag, *durationFlag
+		if list.first == 0 {
+			list.first = uint64(time.Now().UnixNano()) / 1000
+		}
+		fmt.Printf("simulation: seeds from %d on\n", list.first) // also when the machine dies of it
+	default:
+		list.fixed, list.first, list.n, list.limit = fixedSeeds, plainFirst, plainSeeds, 20*time.Second
+		if testing.Short() {
+			list.n = 5
+		}
+	}
+	total, failed := list.run()
+	summary := fmt.Sprintf("%v\n%v of real time, %d at a time", total, time.Since(list.began).Round(time.Millisecond), runtime.GOMAXPROCS(0))
+	if *seedsFlag != 0 || *durationFlag != 0 {
+		fmt.Println(summary)
+	} else {
+		t.Log(summary)
+	}
+	for _, f := range failed {
+		if _, again := Run(f.Seed, Options{Trace: true}); again != nil {
+			f = again.(*Failure)
+		}
+		t.Errorf("%v\nagain: "+command+"\nwith the whole trace: "+command+" -show", f, f.Seed, f.Seed)
+	}
+}
+
+// one runs a seed with its trace.
+func one(t *testing.T, seed uint64) {
+	o := Options{Trace: true, Canary: Canary(*canaryFlag)}
+	if *traceFlag {
+		o.Print = func(line string) { _, _ = os.Stdout.WriteString(line + "\n") }
+	}
+	rep, err := Run(seed, o)
+	t.Log(rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seeds gives out seeds until there are enough of them.
+type seeds struct {
+	fixed []uint64
+	first uint64
+	n     int           // from first on; 0: no end
+	limit time.Duration // 0: none
+	began time.Time
+
+	mu   sync.Mutex
+	next int
+	stop bool
+}
+
+func (s *seeds) take() (seed uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.next
+	s.next++
+	if i < len(s.fixed) {
+		return s.fixed[i], !s.stop
+	}
+	i -= len(s.fixed)
+	late := s.limit != 0 && time.Since(s.began) >= s.limit
+	return s.first + uint64(i), !s.stop && !late && (s.n == 0 || i < s.n)
+}
+
+// mostFailures is after how many a run ends: they are probably one.
+const mostFailures = 3
+
+// run runs them all and adds up.
+func (s *seeds) run() (total Report, failed []*Failure) {
+	s.began = time.Now()
+	told := s.began
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for seed, ok := s.take(); ok; seed, ok = s.take() {
+				rep, err := Run(seed, Options{})
+				s.mu.Lock()
+				total.Add(rep)
+				if err != nil {
+					failed = append(failed, err.(*Failure))
+					s.stop = len(failed) >= mostFailures
+					fmt.Printf("simulation: seed %d failed: %s\n", seed, err.(*Failure).What)
+				}
+				if s.limit >= time.Hour && time.Since(told) > 10*time.Minute {
+					told = time.Now()
+					fmt.Printf("simulation: after %v %v\n", time.Since(s.began).Round(time.Second), total)
+				}
+				s.mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return total, failed
+}
+
 // The same seed has to make the same run, or no failure can be looked at.
 func TestSameSeedSameRun(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= 4; seed++ {
 		a, err := Run(seed, Options{Trace: true})
 		if err != nil {
@@ -98,17 +154,32 @@ func TestSameSeedSameRun(t *testing.T) {
 	}
 }
 
+// knownSeeds find a canary at once, as long as the worlds are drawn as they are
+// now. They only save time.
+var knownSeeds = map[Canary]uint64{CanaryStateAhead: 38, CanaryEarlyTrim: 15}
+
 // Every mistake that is made on purpose has to be found within so many seeds.
 func TestCanaries(t *testing.T) {
 	const within = 60
 	for _, c := range Canaries() {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			found := func(seed uint64) bool {
+				_, err := Run(seed, Options{Canary: c})
+				if err == nil {
+					return false
+				}
+				if _, err := Run(seed, Options{}); err != nil {
+					t.Fatalf("without the mistake as well: %v", err)
+				}
+				t.Logf("found by seed %d: %s", seed, err.(*Failure).What)
+				return true
+			}
+			if seed := knownSeeds[c]; seed != 0 && found(seed) {
+				return
+			}
 			for seed := uint64(1); seed <= within; seed++ {
-				if _, err := Run(seed, Options{Canary: c}); err != nil {
-					if _, err := Run(seed, Options{}); err != nil {
-						t.Fatalf("without the mistake as well: %v", err)
-					}
-					t.Logf("found by seed %d: %s", seed, err.(*Failure).What)
+				if found(seed) {
 					return
 				}
 			}

@@ -194,6 +194,13 @@ func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
 			if cur.number == c.first {
 				cur.off, cur.pos = 0, c.base
 			}
+			if c.freed {
+				// All of it was dropped, and its bytes are gone: there is nothing
+				// to read but that it is finished.
+				*e = Entry{}
+				cur.number++
+				return nil
+			}
 			if c.bytes == nil {
 				b, err := load(c.first)
 				if err != nil {
@@ -241,6 +248,10 @@ func (q *Queue) seek(cur *Cursor, n uint64, load Loader) error {
 	}
 	c := &q.chunks[lo]
 	cur.chunk, cur.pos, cur.number = q.dropped+lo, c.base, c.first
+	if c.freed {
+		cur.number = n // entry reads nothing of it
+		return nil
+	}
 	if cur.number < n && c.bytes == nil {
 		b, err := load(c.first)
 		if err != nil {

@@ -642,3 +642,38 @@ func FuzzLoad(f *testing.F) {
 		_ = q.Each(func(uint64) ([]byte, error) { return nil, gone }, func(uint64, *Entry, State) bool { return true })
 	})
 }
+
+// A chunk that was dropped as a whole has no bytes any more. Once it is passed,
+// nothing may ask the store for it.
+func TestDroppedChunkIsNotRead(t *testing.T) {
+	var q Queue
+	none := func(first uint64) ([]byte, error) { return nil, fmt.Errorf("chunk %d is asked for", first) }
+	release := func(Extent, int) {}
+	q.Push(&Entry{Pos: 1, Ext: 1, Attr: Attr{QoS: 1}})
+	for i := range Position(ChunkEntries + 1) {
+		q.Push(&Entry{Pos: 10 + i, Ext: 2, Attr: Attr{QoS: 1}})
+	}
+	const last = ChunkEntries + 2
+	var s Sending
+	if ok, err := q.Take(&s, none); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if n := q.Drop(2, last, 0, release); n != ChunkEntries {
+		t.Fatalf("dropped %d", n)
+	}
+	for range 2 {
+		if ok, err := q.Take(&s, none); !ok || err != nil || s.Number != last {
+			t.Fatalf("Take: %v %v, delivery %d", ok, err, s.Number)
+		}
+		var seen []uint64
+		if err := q.Each(none, func(n uint64, _ *Entry, _ State) bool { seen = append(seen, n); return true }); err != nil || len(seen) != 2 {
+			t.Fatalf("Each: %v %v", seen, err)
+		}
+		if err := q.Rewind(none); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := q.Take(&s, none); !ok || err != nil || s.Number != 1 {
+			t.Fatalf("Take after Rewind: %v %v, delivery %d", ok, err, s.Number)
+		}
+	}
+}

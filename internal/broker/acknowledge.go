@@ -15,6 +15,9 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 		return
 	}
 	n, qos, st, ok := s.queue.Number(a.ID)
+	if !ok {
+		n, qos, st, ok = c.before(s, a.ID)
+	}
 	if ok && st == session.Done {
 		ok = false
 	}
@@ -47,6 +50,7 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 			} else if s.durable() {
 				after = c.last // recorded before, perhaps in this batch
 			}
+			s.queue.Told(n)
 			c.ack(l, packet.PUBREL, a.ID, packet.Success, after)
 		}
 	case packet.PUBCOMP:
@@ -54,6 +58,20 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 			c.finish(s, n, uint64(s.sizes[n]), 2)
 		}
 	}
+}
+
+// before finds a delivery that was sent on an earlier connection and waits to be sent
+// again on this one. The client that answers it now has it, so the answer counts: to
+// resend a PUBLISH after its PUBREC would be wrong [MQTT-4.3.3-6].
+func (c *Core) before(s *Session, id uint16) (n uint64, qos byte, st session.State, ok bool) {
+	var e session.Entry
+	if n, st, ok = s.queue.Before(id, &e, c.loader(s)); !ok {
+		return 0, 0, 0, false
+	}
+	if s.queue.Sized() {
+		c.keepSize(s, n, e.Size)
+	}
+	return n, e.Attr.QoS, st, true
 }
 
 // publisherReleased takes PUBREL: the identifier is free again, and PUBCOMP says

@@ -100,6 +100,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	if err := s.queue.Rewind(c.loader(s)); err != nil {
 		c.damaged(s, err)
 	}
+	l.first = s.queue.Sent()
 	c.send(l, ack, l.after)
 	c.touch(s)
 }

@@ -150,10 +150,11 @@ type linkState struct {
 	info     LinkInfo
 	session  *Session
 	version  packet.Version
-	opened   bool // CONNECT was accepted
-	resumed  bool // ... into a session that was there
-	closed   bool // no more input counts
-	quota    int  // most unacknowledged deliveries
+	opened   bool   // CONNECT was accepted
+	resumed  bool   // ... into a session that was there
+	closed   bool   // no more input counts
+	quota    int    // most unacknowledged deliveries
+	first    uint64 // delivery that was the first to be sent on it
 	after    Position
 	refusing bool // 3.x: a message was refused, the connection will be closed
 	full     bool // the output is congested: no QoS 0

@@ -6,10 +6,11 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
-// sendAhead is for how many deliveries in advance a record says that they may
-// have been sent: one small record for so many, and after a crash of the broker at
-// most so many resends with a DUP that is not sure.
-const sendAhead = 1024
+// A record says of how many deliveries in advance that they may have been sent: one
+// small record for so many, and after a crash of the broker at most so many resends
+// with a DUP that is not sure. It is as many as were sent on the connection, so that
+// the doubt is never larger than what the connection did, within these bounds.
+const minSendAhead, maxSendAhead = 16, 1024
 
 // pump sends what waits for s as far as the client's window allows.
 func (c *Core) pump(s *Session) {
@@ -33,13 +34,17 @@ func (c *Core) pump(s *Session) {
 			c.keepSize(s, n, e.Size)
 		}
 		if snd.State == session.Received {
+			if snd.Told {
+				continue // and not twice on a connection [MQTT-4.4.0-1]
+			}
 			c.ack(l, packet.PUBREL, id, packet.Success, c.last)
 			continue
 		}
 		after := e.Pos
 		if s.durable() {
 			if n >= s.queue.High() {
-				c.sending = record.Sending{SID: s.sid, High: n + sendAhead}
+				ahead := min(max(n-l.first, minSendAhead), maxSendAhead)
+				c.sending = record.Sending{SID: s.sid, High: n + ahead}
 				s.sending = c.commit(&c.sending)
 			}
 			after = max(after, s.sending)

@@ -28,6 +28,7 @@ type driver struct {
 	out     []string
 	notices []Notice
 	see     func(c *client, e *Effect) // what is sent, for who wants more than text
+	broken  error                      // a rule of the protocol that the core broke
 }
 
 // client is one connection.
@@ -36,10 +37,11 @@ type client struct {
 	link      *Link
 	version   packet.Version
 	maxPacket uint32
-	waiting   []Effect // not sent yet
-	told      int      // of waiting: written down as held back
-	closed    bool     // nothing is sent any more
-	left      bool     // the core has heard OpClosed
+	waiting   []Effect        // not sent yet
+	told      int             // of waiting: written down as held back
+	open      map[uint16]bool // identifiers of what it got and has not answered to the end
+	closed    bool            // nothing is sent any more
+	left      bool            // the core has heard OpClosed
 }
 
 func newDriver(cfg Config) *driver {
@@ -107,7 +109,7 @@ func (d *driver) client(name string) *client {
 // dial makes a connection; one of the same name that is closed is forgotten.
 func (d *driver) dial(name string, version packet.Version, maxPacket uint32) *client {
 	d.clients = slices.DeleteFunc(d.clients, func(c *client) bool { return c.name == name && c.left })
-	c := &client{name: name, version: version, maxPacket: maxPacket}
+	c := &client{name: name, version: version, maxPacket: maxPacket, open: map[uint16]bool{}}
 	c.link = NewLink(c, LinkInfo{Remote: name})
 	d.clients = append(d.clients, c)
 	return c
@@ -122,6 +124,11 @@ func (d *driver) publish(c *client, p packet.Publish) {
 }
 
 func (d *driver) ack(c *client, acks ...packet.Ack) {
+	for _, a := range acks {
+		if a.Kind == packet.PUBACK || a.Kind == packet.PUBCOMP || a.Kind == packet.PUBREC && a.Code.IsError() {
+			delete(c.open, a.ID)
+		}
+	}
 	d.core.Handle(d.now, &Input{Link: c.link, Ops: []Op{{OpAck, int32(len(acks))}}, Acks: acks})
 }
 
@@ -208,10 +215,25 @@ func (d *driver) send(c *client, e *Effect) (heard bool) {
 		}
 	}
 	d.print("%s <- %s", c.name, d.text(c, e))
+	if e.Kind == EffDeliver && e.QoS > 0 {
+		d.watch(c, e)
+	}
 	if d.see != nil {
 		d.see(c, e)
 	}
 	return false
+}
+
+// watch looks at every PUBLISH with an identifier: no two that are open have the same
+// [MQTT-2.2.1-4], and never are more open than the client allows [MQTT-3.3.4-9].
+func (d *driver) watch(c *client, e *Effect) {
+	if c.open[e.ID] && d.broken == nil {
+		d.broken = fmt.Errorf("%s gets identifier %d, which is in use", c.name, e.ID)
+	}
+	c.open[e.ID] = true
+	if len(c.open) > c.link.quota && d.broken == nil {
+		d.broken = fmt.Errorf("%s has %d deliveries open, its receive maximum is %d", c.name, len(c.open), c.link.quota)
+	}
 }
 
 // stored is the message of a delivery.
@@ -450,6 +472,9 @@ func (d *driver) reclaim() (gone []Extent) {
 // check looks at what must hold at every moment between iterations: the accounts
 // balance, and a core recovered now has the same durable state.
 func (d *driver) check() error {
+	if d.broken != nil {
+		return d.broken
+	}
 	if who, ok := d.core.Balance(); !ok {
 		return fmt.Errorf("the account of %q does not balance", who)
 	}

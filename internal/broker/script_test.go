@@ -247,6 +247,7 @@ func (st *stage) command(line string, more bool) error {
 	if st.d == nil {
 		st.d = newDriver(Config{})
 	}
+	before := len(st.d.out)
 	do, ok := commands[words[0]]
 	if !ok {
 		return fmt.Errorf("no command %q; there are %q", words[0], slices.Sorted(maps.Keys(commands)))
@@ -257,7 +258,53 @@ func (st *stage) command(line string, more bool) error {
 	if !more {
 		st.d.settle()
 	}
+	if len(st.d.out)-before > manyLines {
+		st.d.out = append(st.d.out[:before], collapse(st.d.out[before:])...)
+	}
 	return nil
+}
+
+// manyLines is how many lines one command may bring about before they are told in
+// short.
+const manyLines = 50
+
+// collapse tells many lines in short: those of each client together, and one for a
+// run that is alike but for the packet identifiers, which follow each other.
+func collapse(lines []string) (short []string) {
+	type run struct {
+		before, after   string // what stands around the identifier
+		first, last, at int    // at: how many follow the first
+	}
+	last := map[string]*run{} // of each client
+	var runs []*run
+	for _, line := range lines {
+		words := strings.SplitN(line, " ", 5)
+		r := &run{before: line, first: -1}
+		if len(words) > 3 {
+			if id, err := strconv.Atoi(words[3]); err == nil {
+				r.before, r.first, r.last = strings.Join(words[:3], " ")+" ", id, id
+				r.after = strings.Join(words[4:], "")
+			}
+		}
+		l := last[words[0]]
+		if l != nil && r.first >= 0 && l.first >= 0 && l.before == r.before && l.after == r.after && r.first == l.last+1 {
+			l.last, l.at = r.last, l.at+1
+			continue
+		}
+		last[words[0]] = r
+		runs = append(runs, r)
+	}
+	for _, r := range runs {
+		switch {
+		case r.first < 0:
+			short = append(short, r.before)
+		case r.at == 0:
+			short = append(short, strings.TrimSpace(fmt.Sprintf("%s%d %s", r.before, r.first, r.after)))
+		default:
+			short = append(short, strings.TrimSpace(fmt.Sprintf("%s%d...%d %s", r.before, r.first, r.last, r.after)))
+		}
+	}
+	return short
 }
 
 // config makes the broker with other settings than its defaults.
@@ -455,7 +502,10 @@ func doPublish(d *driver, a *arguments) error {
 		if p.QoS > 0 && p.ID == 0 {
 			a.err = errors.Join(a.err, errors.New("id= is missing"))
 		}
-		d.publish(c, p)
+		for range a.number("times", 1) {
+			d.publish(c, p)
+			p.ID = p.ID%65535 + 1 // the next; QoS 0 has none
+		}
 	})
 }
 
@@ -492,8 +542,15 @@ func acks(kind packet.Type) func(d *driver, a *arguments) error {
 				if isRange {
 					last = a.parse(to)
 				}
-				for id := first; id <= last; id++ {
-					d.ack(c, packet.Ack{Kind: kind, ID: uint16(id), Code: code})
+				if first == 0 || first > 65535 || last == 0 || last > 65535 {
+					a.err = errors.Join(a.err, fmt.Errorf("packet identifiers are 1 to 65535, not %d to %d", first, last))
+					return
+				}
+				for id := uint16(first); ; id = id%65535 + 1 { // 65534-2 are four
+					d.ack(c, packet.Ack{Kind: kind, ID: id, Code: code})
+					if id == uint16(last) {
+						break
+					}
 				}
 			}
 		})

@@ -296,6 +296,7 @@ type Sending struct {
 	Entry  Entry
 	State  State // Waiting: PUBLISH; Received: PUBREL
 	Dup    bool
+	Told   bool // Received: PUBREL was sent on this connection already, see Told
 }
 
 // maxSpan keeps packet identifiers in use different from each other.
@@ -331,12 +332,13 @@ func (q *Queue) Take(s *Sending, load Loader) (bool, error) {
 		}
 		q.sent++
 		i := int(n - q.head)
-		st := State(q.states.at(i) & stateMask)
+		b := q.states.at(i)
+		st := State(b & stateMask)
 		q.states.set(i, byte(st)|s.Entry.Attr.QoS<<qosShift)
 		if st == Done {
 			continue
 		}
-		s.Number, s.State, s.Dup = n, st, n < q.top
+		s.Number, s.State, s.Dup, s.Told = n, st, n < q.top, b&told != 0
 		q.top = max(q.top, q.sent)
 		if s.Entry.Attr.QoS > 0 {
 			q.inflight++
@@ -348,18 +350,41 @@ func (q *Queue) Take(s *Sending, load Loader) (bool, error) {
 
 // Number finds the delivery that packet identifier id means on this connection.
 func (q *Queue) Number(id uint16) (n uint64, qos byte, st State, ok bool) {
-	q.norm()
-	if id == 0 {
+	n = q.number(id)
+	if id == 0 || n >= q.sent {
 		return 0, 0, 0, false
 	}
-	at := (q.head - 1) % maxSpan
-	d := (uint64(id-1) + maxSpan - at) % maxSpan
-	n = q.head + d
-	if n >= q.sent {
-		return 0, 0, 0, false
-	}
-	b := q.states.at(int(d))
+	b := q.states.at(int(n - q.head))
 	return n, b >> qosShift, State(b & stateMask), true
+}
+
+// Before finds the delivery that id means among those that were sent on an earlier
+// connection and on this one not yet again: the client may have kept the identifier,
+// and be quicker with its answer than the window lets the resend go. It reads e.
+func (q *Queue) Before(id uint16, e *Entry, load Loader) (n uint64, st State, ok bool) {
+	n = q.number(id)
+	if id == 0 || n < q.sent || n >= min(q.top, q.next) || q.inHole(n) || q.StateOf(n) == Done {
+		return 0, 0, false
+	}
+	if err := q.Peek(n, e, load); err != nil {
+		return 0, 0, false // Take comes to it, and says what is wrong
+	}
+	return n, q.StateOf(n), true
+}
+
+// number is the only one that id can mean: identifiers in use differ from each other.
+func (q *Queue) number(id uint16) uint64 {
+	q.norm()
+	at := (q.head - 1) % maxSpan
+	return q.head + (uint64(id)-1+maxSpan-at)%maxSpan
+}
+
+// Told records that PUBREL of delivery n, which Before found, was sent: Take counts
+// it, and says that there is nothing to send.
+func (q *Queue) Told(n uint64) {
+	if i := int(n - q.head); n >= q.sent && n < q.next {
+		q.states.set(i, q.states.at(i)|told)
+	}
 }
 
 // StateOf returns the state of a number from the head on.

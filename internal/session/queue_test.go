@@ -14,6 +14,7 @@ import (
 type delivery struct {
 	entry Entry
 	state State
+	told  bool // its PUBREL was sent before Take came to it
 }
 
 // line is a queue done simply: all deliveries from the first, none forgotten.
@@ -145,6 +146,9 @@ func (r *rig) take() bool {
 	if s.Number != n || s.State != d.state || s.Dup != (n < r.m.top) {
 		r.t.Fatalf("Take gave number %d state %d dup %v, want %d %d %v", s.Number, s.State, s.Dup, n, d.state, n < r.m.top)
 	}
+	if s.Told != d.told {
+		r.t.Fatalf("Take gave number %d told %v, want %v", n, s.Told, d.told)
+	}
 	if !sameEntry(&s.Entry, &d.entry) {
 		r.t.Fatalf("Take gave %+v for %d, want %+v", s.Entry, n, d.entry)
 	}
@@ -206,7 +210,14 @@ func (r *rig) rewind() {
 	if err := r.q.Rewind(r.load); err != nil {
 		r.t.Fatalf("Rewind: %v", err)
 	}
+	r.newConnection()
+}
+
+func (r *rig) newConnection() {
 	r.m.sent = r.m.head()
+	for i := range r.m.all {
+		r.m.all[i].told = false
+	}
 }
 
 func (r *rig) save(q *Queue) []byte {
@@ -215,7 +226,9 @@ func (r *rig) save(q *Queue) []byte {
 
 // reload makes the queue what the store holds of it.
 func (r *rig) reload() {
-	// What recovery adds is always below what was recorded, so record all of it.
+	// What recovery adds is always below what was recorded, so record all of it. After
+	// a crash that is perhaps more than was sent.
+	r.m.top = rapid.Uint64Range(r.m.top, max(r.m.top, r.m.next())).Draw(r.t, "recorded as sent")
 	r.q.SetTop(r.m.top)
 	r.m.high = r.m.top
 	b := r.save(r.q)
@@ -228,7 +241,7 @@ func (r *rig) reload() {
 		r.t.Fatal("what was loaded saves as something else")
 	}
 	r.q = &q
-	r.m.sent = r.m.head()
+	r.newConnection()
 }
 
 // check compares everything that can be asked.
@@ -381,6 +394,31 @@ func testQueue(volatile, sized bool) func(t *rapid.T) {
 					t.Fatalf("an identifier that is not in use is found")
 				}
 			},
+			"answer before the resend": func(t *rapid.T) {
+				r.t = t
+				if r.m.sent >= r.m.next() {
+					return
+				}
+				n := rapid.Uint64Range(r.m.sent, r.m.next()-1).Draw(t, "number")
+				d := r.m.at(n)
+				want := d.state != Done && n < r.m.top && n-r.m.head() < maxSpan
+				var e Entry
+				got, st, ok := r.q.Before(PacketID(n), &e, r.load)
+				if ok != want || ok && (got != n || st != d.state || !sameEntry(&e, &d.entry)) {
+					t.Fatalf("Before(%d) = %d state %d %v, want %d %d %v", PacketID(n), got, st, ok, n, d.state, want)
+				}
+				switch {
+				case !ok:
+				case e.Attr.QoS != 2 || rapid.Bool().Draw(t, "finished"):
+					r.finish(n, n+1)
+				default:
+					d.state = Received
+					d.told = true
+					r.q.Receive(n)
+					r.twin.Receive(n)
+					r.q.Told(n)
+				}
+			},
 			"drop the oldest": func(t *rapid.T) {
 				r.t = t
 				k := rapid.SampledFrom([]int{1, 1, 2, 10, 5000}).Draw(t, "k")
@@ -411,7 +449,7 @@ func testQueue(volatile, sized bool) func(t *rapid.T) {
 			"rewind": func(t *rapid.T) { r.t = t; r.rewind() },
 			"leave": func(t *rapid.T) {
 				r.q.Leave()
-				r.m.sent = r.m.head()
+				r.newConnection()
 			},
 			"peek": func(t *rapid.T) {
 				r.t = t

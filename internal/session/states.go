@@ -13,8 +13,12 @@ const (
 
 const stateMask, qosShift = 3, 2
 
+// told marks a delivery whose PUBREL was sent on the connection of now before Take
+// came to it.
+const told = 16
+
 // states is a ring of one byte per number from the head on: state and, on the
-// connection it was sent on, the QoS. Missing ones are Waiting.
+// connection it was sent on, the QoS, or told. Missing ones are Waiting.
 type states struct {
 	buf   []byte
 	start int

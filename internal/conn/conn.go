@@ -100,11 +100,23 @@ func (c *Conn) Close() {
 // The slice may be used again afterwards. After an EffClose, or when the
 // connection is gone, effects are dropped: whatever must not be lost is in the
 // session.
+//
+// [Writers.Push] is for those who push to many connections.
 func (c *Conn) Push(list []broker.Effect) {
+	if c.push(list) {
+		go c.write()
+	}
+}
+
+// push is Push, and tells whether the caller has to run a writer.
+func (c *Conn) push(list []broker.Effect) (write bool) {
+	if len(list) == 0 {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sealed || len(list) == 0 {
-		return
+	if c.sealed {
+		return false
 	}
 	if c.queue == nil {
 		c.queue = getEffects()
@@ -119,8 +131,10 @@ func (c *Conn) Push(list []broker.Effect) {
 		qos0 += qos0Size(&list[i])
 	}
 	c.queue.list = append(c.queue.list, list...)
-	c.startWriter()
 	c.countQoS0(qos0)
+	write = !c.writing
+	c.writing = true
+	return write
 }
 
 // startWriter starts the writer if none runs. c.mu is held.

@@ -25,9 +25,11 @@ type peer struct {
 	problemInfo bool
 }
 
-// writer does the effects of one connection while there are any.
+// writer does the effects of one connection while there are any, and then those
+// of the next in its share.
 type writer struct {
 	c           *Conn
+	share       *share // other connections that wait for this writer; nil: none
 	buf         []byte // bigSize
 	out         []byte // what is encoded and not yet written: of buf, or larger
 	rest        []byte // of out: what is being written
@@ -39,23 +41,38 @@ type writer struct {
 	writeErr    error                 // of the last tryWrite
 }
 
-var writers = sync.Pool{New: func() any {
-	w := &writer{buf: make([]byte, bigSize)}
-	w.onWritable = w.tryWrite
+var writers = sync.Pool{New: func() any { return &writer{buf: make([]byte, bigSize)} }}
+
+func getWriter() *writer {
+	w := writers.Get().(*writer)
+	if w.onWritable == nil {
+		w.onWritable = w.tryWrite
+	}
 	return w
-}}
+}
 
 // write runs a writer until nothing is left to do.
 func (c *Conn) write() {
-	w := writers.Get().(*writer)
+	w := getWriter()
+	w.write(c)
+	writers.Put(w)
+}
+
+func (w *writer) write(c *Conn) {
 	w.c, w.out, w.acked = c, w.buf[:0], 0
-	for {
+	if c.raw == nil {
+		w.alone() // any write may wait
+	}
+	for turn := 0; ; turn++ {
 		work, more := c.work(len(w.out) > 0)
 		if !more {
 			break
 		}
 		ok := true
 		if work != nil {
+			if turn > 1 || len(work.list) > quick {
+				w.alone()
+			}
 			ok = w.do(work.list)
 			c.done(work, w.undelivered)
 			w.undelivered = nil
@@ -78,7 +95,6 @@ func (w *writer) free() {
 		w.store = nil
 	}
 	w.c, w.out, w.rest, w.pub = nil, nil, nil, packet.Publish{}
-	writers.Put(w)
 }
 
 // work takes what is queued. When that is nothing, more says whether to go on
@@ -290,6 +306,7 @@ func (w *writer) writeOnce() error {
 // wait prepares for a client that may take long to make room: a reader keeps
 // a large piece of the journal in memory, which a slow client is not worth.
 func (w *writer) wait() {
+	w.alone()
 	if w.store != nil {
 		w.store.Release()
 	}

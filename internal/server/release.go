@@ -17,7 +17,9 @@ type peer struct {
 // release hands effects to connections, in order, each when its record is
 // durable. Only the loop uses it.
 type release struct {
-	waiting []*peer // with effects held
+	waiting []*peer         // with effects held
+	at      broker.Position // waiting was gone through for this
+	writers conn.Writers
 	spare   spares
 }
 
@@ -30,22 +32,27 @@ func (r *release) ready(links []*broker.Link, durable broker.Position) {
 			p.held = append(p.held, list...)
 			r.spare.put(list)
 		} else if n := durableUntil(list, durable); n == len(list) {
-			p.conn.Push(list)
+			r.writers.Push(p.conn, list)
 			r.spare.put(list)
 		} else {
-			p.conn.Push(list[:n])
+			r.writers.Push(p.conn, list[:n])
 			p.held, p.next = list, n
 			r.waiting = append(r.waiting, p)
 		}
 	}
+	r.writers.Start()
 }
 
 // durable lets out what has become durable.
 func (r *release) durable(durable broker.Position) {
+	if durable == r.at {
+		return // what was held since then waits for more
+	}
+	r.at = durable
 	still := r.waiting[:0]
 	for _, p := range r.waiting {
 		n := p.next + durableUntil(p.held[p.next:], durable)
-		p.conn.Push(p.held[p.next:n])
+		r.writers.Push(p.conn, p.held[p.next:n])
 		p.next = n
 		if n == len(p.held) {
 			r.spare.put(p.held)
@@ -59,6 +66,7 @@ func (r *release) durable(durable broker.Position) {
 	}
 	clear(r.waiting[len(still):])
 	r.waiting = still
+	r.writers.Start()
 }
 
 // durableUntil is how many effects at the start may go out.

@@ -58,7 +58,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	default:
 		s = &Session{sid: c.volatile, clientID: id, version: p.Version}
 		c.volatile++
-		s.queue.SetVolatile()
+		s.queue.SetVolatile(&c.allowance)
 		c.sessions[id] = s
 		// CONNACK says that no session is left. The end of one may have been
 		// recorded only just now, and must not be undone by a crash.

@@ -33,8 +33,12 @@ type Config struct {
 	TopicAliasMax    uint16 // announced
 	KeepAliveMax     uint16 // seconds; 0: what clients ask for
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions too
-	RefuseGrace      Time   // how long a 3.x connection lives with a refused message (5 s)
-	Limits           Limits // of every session
+	// Bytes of memory for QoS 1 and 2 messages on their way to sessions that end
+	// with their connection (128 MiB). Where clients read too slowly for it, the
+	// messages are stored meanwhile.
+	VolatileMemory int64
+	RefuseGrace    Time   // how long a 3.x connection lives with a refused message (5 s)
+	Limits         Limits // of every session
 
 	// NewClientID makes an identifier for a client that has none; it is asked
 	// again when the identifier is in use.
@@ -87,9 +91,10 @@ type Core struct {
 	wills    map[string]*will
 	timers   timers
 
-	counts   Totals
-	extents  extents
-	diskFull bool
+	counts    Totals
+	extents   extents
+	allowance session.Allowance
+	diskFull  bool
 
 	touched []*Session
 	ready   []*Link
@@ -121,11 +126,13 @@ func New(cfg Config, j Journal) *Core {
 	def(&cfg.MaxInflight, 1024)
 	def(&cfg.ReceiveMaximum, 1024)
 	def(&cfg.RefuseGrace, 5000)
+	def(&cfg.VolatileMemory, 128<<20)
 	cfg.MaxInflight = min(cfg.MaxInflight, 65535)
 	c := &Core{
 		cfg: cfg, journal: j,
 		sessions: map[string]*Session{}, bySID: map[uint64]*Session{}, nextSID: 1, volatile: volatileSID,
 		groups: map[string]*Session{}, routes: map[string]*route{}, wills: map[string]*will{},
+		allowance:  session.Allowance{PerQueue: cfg.VolatileMemory / 16, Total: cfg.VolatileMemory},
 		recovering: true,
 	}
 	c.letGo, c.letGoVolatile = c.releaseDurable, c.releaseVolatile

@@ -69,7 +69,8 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message, w *wil
 	}
 	m.QueueQoS0 = c.cfg.QueueQoS0
 	store := m.Publisher != 0 && m.QoS == 2 || m.Retain ||
-		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0
+		rt.durable && (m.QoS > 0 || c.cfg.QueueQoS0) || rt.any0 && c.cfg.QueueQoS0 ||
+		m.QoS > 0 && rt.ends && c.allowance.Tight() && rt.crowded()
 	if store {
 		frees := m.Retain && len(m.Payload) == 0 && !rt.durable // takes a retained message away
 		if c.diskFull && !frees {

@@ -249,8 +249,9 @@ func (w *wild) again(t *rapid.T, do func(down Time) error) {
 
 func drawConfig(t *rapid.T) Config {
 	return Config{
-		MaxInflight: rapid.SampledFrom([]int{0, 3, 50}).Draw(t, "inflight"),
-		QueueQoS0:   rapid.Bool().Draw(t, "queue QoS 0"),
+		MaxInflight:    rapid.SampledFrom([]int{0, 3, 50}).Draw(t, "inflight"),
+		VolatileMemory: rapid.SampledFrom([]int64{0, 3000}).Draw(t, "memory"),
+		QueueQoS0:      rapid.Bool().Draw(t, "queue QoS 0"),
 		Limits: Limits{
 			Messages: rapid.SampledFrom([]int64{0, 0, 5, 300}).Draw(t, "messages"),
 			Bytes:    rapid.SampledFrom([]int64{0, 0, 60, 5000}).Draw(t, "bytes"),

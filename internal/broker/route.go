@@ -13,6 +13,7 @@ type route struct {
 	any0    bool // some durable session or group, whatever it was granted
 	noLocal bool // some durable session does not want its own
 	limited bool // some durable one has limits
+	ends    bool // some session or group without durable state has granted QoS > 0
 }
 
 // recipient is one session of a route, its overlapping subscriptions as one:
@@ -87,13 +88,33 @@ func (c *Core) fill(r *route, topic []byte, publisher *Session) {
 			r.any0 = true
 			r.durable = r.durable || r.to[i].qos > 0
 			r.limited = r.limited || s.limits != nil
+		} else {
+			r.ends = r.ends || r.to[i].qos > 0
 		}
 	}
 	for _, g := range r.groups {
 		if g.durable() {
 			r.any0, r.durable = true, true
 			r.limited = r.limited || g.limits != nil
+		} else {
+			r.ends = true
 		}
 	}
 	clear(c.matched)
+}
+
+// crowded tells whether some session or group without durable state is too slow
+// for what may wait for it in memory.
+func (r *route) crowded() bool {
+	for i := range r.to {
+		if to := &r.to[i]; to.qos > 0 && to.s.queue.Crowded() {
+			return true
+		}
+	}
+	for _, g := range r.groups {
+		if g.queue.Crowded() {
+			return true
+		}
+	}
+	return false
 }

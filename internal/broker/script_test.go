@@ -317,6 +317,7 @@ func (st *stage) config(line string) error {
 	c.SessionExpiry = uint32(a.number("expiry", 0))
 	c.MaxSessionExpiry = uint32(a.number("max-expiry", 0))
 	c.MaxInflight = int(a.number("inflight", 0))
+	c.VolatileMemory = int64(a.number("memory", 0))
 	c.Limits.Messages = int64(a.number("messages", 0))
 	c.Limits.Bytes = int64(a.number("bytes", 0))
 	switch a.str("overflow", "reject") {

@@ -60,7 +60,7 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 		} else {
 			g.sid = c.volatile
 			c.volatile++
-			g.queue.SetVolatile()
+			g.queue.SetVolatile(&c.allowance)
 		}
 		g.expiry = NeverExpires
 		c.groups[key] = g
@@ -239,7 +239,7 @@ func (c *Core) origin(s *Session, n uint64) (g *Session, number, size uint64) {
 		return nil, 0, 0
 	}
 	e := s.queue.At(n)
-	if e.Attr.Group == 0 {
+	if e == nil || e.Attr.Group == 0 {
 		return nil, 0, 0
 	}
 	return c.bySID[e.Attr.Group], e.Origin, uint64(e.Size)

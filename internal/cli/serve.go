@@ -116,6 +116,7 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 			Bytes:    int64(c.Limits.Bytes),
 			Overflow: overflows[c.Limits.Overflow],
 		},
+		VolatileMemory: int64(c.Limits.CleanSessions),
 
 		MaxPacketSize:     int(c.Limits.MaxPacketSize),
 		ReceiveMaximum:    int(c.Limits.ReceiveMaximum),

@@ -36,6 +36,7 @@ type Limits struct {
 	Messages          uint64 // waiting messages of a session; 0: no limit
 	Bytes             Size   // bytes of the waiting messages of a session; 0: no limit
 	Overflow          Overflow
+	CleanSessions     Size // memory for messages on their way to sessions that are not kept
 	DiskBudget        Budget
 	MaxPacketSize     Size          // largest MQTT packet accepted
 	ReceiveMaximum    uint16        // unacknowledged QoS 1 and 2 messages from one client, 1 to 65535
@@ -70,6 +71,7 @@ func Default() *Config {
 		},
 		Limits: Limits{
 			Overflow:          OverflowReject,
+			CleanSessions:     128 * MiB,
 			DiskBudget:        Budget{Percent: 80},
 			MaxPacketSize:     16 * MiB,
 			ReceiveMaximum:    1024,

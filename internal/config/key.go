@@ -53,6 +53,10 @@ What happens to a message for a session that is at its limit:
                  acknowledgement and, when that lasts, its connection closed
   "drop-oldest"  the session loses the message that waited longest
   "drop-newest"  the session does not get this one`},
+	{"limits.clean_sessions", func(c *Config) any { return &c.Limits.CleanSessions }, `
+Memory for QoS 1 and 2 messages on their way to sessions that end with their
+connection. When it is used up, or one of them has a sixteenth of it, messages for the
+slow ones are stored in the journal meanwhile, like those for absent sessions.`},
 	{"limits.disk_budget", func(c *Config) any { return &c.Limits.DiskBudget }, `
 What the data folder may take: a share of its file system or a size. Above it new
 messages that would need storing are refused until consumers have made room. 0: no

@@ -43,6 +43,7 @@ sessions.expiry = "2w"
 messages = 1_000
 bytes = 4096
 overflow = "drop-oldest"
+clean_sessions = "32MiB"
 disk_budget = "10GiB"
 max_packet_size = "1MiB"
 receive_maximum = 10
@@ -65,7 +66,7 @@ segment_size = "128MiB"
 		AllowAnonymous: true,
 		Sessions:       Sessions{Expiry: Expiry(14 * day), MaxExpiry: Never, MaxInflight: 1024},
 		Limits: Limits{
-			Messages: 1000, Bytes: 4096, Overflow: OverflowDropOldest, DiskBudget: Budget{Bytes: 10 * GiB},
+			Messages: 1000, Bytes: 4096, Overflow: OverflowDropOldest, CleanSessions: 32 * MiB, DiskBudget: Budget{Bytes: 10 * GiB},
 			MaxPacketSize: MiB, ReceiveMaximum: 10, KeepAliveMax: time.Hour, ConnectTimeout: 3 * time.Second,
 			RefuseGrace: 1500 * time.Millisecond,
 		},

@@ -62,6 +62,9 @@ func (c *Config) validate(before Errors) Errors {
 	if s := c.Limits.MaxPacketSize; s < KiB || s > maxPacket {
 		fail("limits.max_packet_size", "%v is out of range; write 1KiB to 256MiB", s)
 	}
+	if s := c.Limits.CleanSessions; s < MiB {
+		fail("limits.clean_sessions", "%v is too little; write at least 1MiB", s)
+	}
 	if d := c.Limits.KeepAliveMax; d > 65535*time.Second || d%time.Second != 0 {
 		fail("limits.keep_alive_max", "%s cannot be said in MQTT; write whole seconds up to 65535s, or 0s", FormatDuration(d))
 	}

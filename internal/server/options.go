@@ -33,6 +33,7 @@ type Options struct {
 	MaxInflight      int    // unacknowledged deliveries to one client (1024)
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions
 	Limits           broker.Limits
+	VolatileMemory   int64 // bytes for messages on their way to sessions that are not kept (128 MiB)
 
 	MaxPacketSize     int           // bytes, up to 268,435,460 (16 MiB)
 	ReceiveMaximum    int           // unacknowledged publishes of one MQTT 5 client (1024)
@@ -110,6 +111,7 @@ func (o *Options) core() broker.Config {
 		QueueQoS0:        o.QueueQoS0,
 		RefuseGrace:      broker.Time(o.RefuseGrace.Milliseconds()),
 		Limits:           o.Limits,
+		VolatileMemory:   o.VolatileMemory,
 		NewClientID:      newClientID,
 	}
 }

@@ -63,7 +63,7 @@ func BenchmarkPushTakeFinish(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", test.name, inflight), func(b *testing.B) {
 				var q Queue
 				if test.volatile {
-					q.SetVolatile()
+					q.SetVolatile(&Allowance{PerQueue: 1 << 20, Total: 1 << 30})
 				}
 				at := Position(1)
 				var s Sending

@@ -31,6 +31,14 @@ type chunk struct {
 
 func (c *chunk) end() uint64 { return c.first + uint64(c.count) }
 
+// trim gives back what a chunk that is closed now has too much: it may wait for
+// long.
+func (c *chunk) trim() {
+	if c.bytes != nil && cap(c.bytes)-len(c.bytes) > 64 {
+		c.bytes = append(make([]byte, 0, len(c.bytes)), c.bytes...)
+	}
+}
+
 func (c *chunk) push(pos Position, code byte, attr int, size uint32) {
 	c.bytes = binary.AppendUvarint(c.bytes, uint64(pos-c.last)<<2|uint64(code))
 	if code == attrCode {

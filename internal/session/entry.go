@@ -7,13 +7,20 @@ type Position uint64
 type Extent uint32
 
 // Message is a message kept in memory only, for QoS 0 and for sessions that end
-// with their connection. It is immutable.
+// with their connection. It is immutable, but for what queues keep in it.
 type Message struct {
 	Topic   []byte
 	Forward []byte // MQTT 5 properties in wire form, see packet.Publish.Forward
 	Payload []byte
 	QoS     byte
 	Expires int64 // broker time in ms at which it expires; 0: never
+
+	holders int32 // entries of queues that name it
+}
+
+// cost is about what the message takes in memory.
+func (m *Message) cost() int64 {
+	return int64(96 + len(m.Topic) + len(m.Forward) + len(m.Payload))
 }
 
 // Attr is how a message is to be delivered to this session.

@@ -22,9 +22,7 @@ type Queue struct {
 	chunks  []chunk
 	dropped int // chunks gone from the front since the beginning
 
-	volatile bool
-	mem      []Entry // volatile: entries from memBase on
-	memAt    int
+	volatile *volatile // nil: durable
 
 	cursor Cursor // at sent
 	holes  []hole // ranges from sent on that an operator's limit dropped
@@ -42,9 +40,6 @@ func (q *Queue) norm() {
 		q.head, q.next, q.sent = 1, 1, 1
 	}
 }
-
-// SetVolatile makes an empty queue keep its entries in memory as they are.
-func (q *Queue) SetVolatile() { q.norm(); q.volatile = true }
 
 // SetSized makes the queue keep the size of what is pushed from now on.
 func (q *Queue) SetSized(on bool) { q.sized = on }
@@ -91,9 +86,6 @@ func (q *Queue) inHoles() (n int) {
 	return n
 }
 
-// At returns an entry of a volatile queue, from the head on.
-func (q *Queue) At(n uint64) *Entry { return &q.mem[q.memAt+int(n-q.head)] }
-
 // Peek reads the entry of delivery n, head <= n < next.
 func (q *Queue) Peek(n uint64, e *Entry, load Loader) error {
 	var cur Cursor
@@ -132,8 +124,8 @@ func (q *Queue) Push(e *Entry) uint64 {
 	n := q.next
 	q.next++
 	q.live++
-	if q.volatile {
-		q.mem = append(q.mem, *e)
+	if q.volatile != nil {
+		q.volatile.push(q, n, e)
 		return n
 	}
 	var c *chunk
@@ -147,25 +139,39 @@ func (q *Queue) Push(e *Entry) uint64 {
 		*c = chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, bytes: c.bytes[:0], sized: q.sized}
 	case c == nil || c.count == ChunkEntries || c.ext != e.Ext || e.Pos < c.last || c.bytes == nil || c.freed || c.sized != q.sized:
 		if c != nil {
-			// What a closed chunk has too much is memory that waits for long.
-			if c.bytes != nil && cap(c.bytes)-len(c.bytes) > 64 {
-				c.bytes = append(make([]byte, 0, len(c.bytes)), c.bytes...)
-			}
+			c.trim()
 		} else {
 			q.attrs = nil // nothing waits that uses them
 		}
 		q.chunks = append(q.chunks, chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, sized: q.sized})
 		c = &q.chunks[len(q.chunks)-1]
 	}
+	q.pushCode(c, e)
+	if q.sized {
+		q.bytes += uint64(e.Size)
+	}
+	return n
+}
+
+// pushCode appends the coded entry to c.
+func (q *Queue) pushCode(c *chunk, e *Entry) {
 	code, attr := e.Attr.QoS, 0
 	if !e.Attr.plain() {
 		code, attr = attrCode, q.attrIndex(&e.Attr)
 	}
 	c.push(e.Pos, code, attr, e.Size)
-	if q.sized {
-		q.bytes += uint64(e.Size)
+}
+
+// readCode reads the coded entry of c at the cursor, which is in it.
+func (q *Queue) readCode(c *chunk, cur *Cursor, e *Entry) error {
+	attr, err := c.read(cur, e)
+	if err == nil && attr >= 0 {
+		if attr >= len(q.attrs) {
+			return ErrChunk
+		}
+		e.Attr = q.attrs[attr]
 	}
-	return n
+	return err
 }
 
 func (q *Queue) attrIndex(a *Attr) int {
@@ -180,10 +186,8 @@ func (q *Queue) attrIndex(a *Attr) int {
 
 // entry reads at the cursor and moves it on.
 func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
-	if q.volatile {
-		*e = q.mem[q.memAt+int(cur.number-q.head)]
-		cur.number++
-		return nil
+	if q.volatile != nil {
+		return q.volatile.read(q, cur, e)
 	}
 	for {
 		if cur.chunk < q.dropped {
@@ -208,14 +212,7 @@ func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
 				}
 				c.bytes = b
 			}
-			attr, err := c.read(cur, e)
-			if err == nil && attr >= 0 {
-				if attr >= len(q.attrs) {
-					return ErrChunk
-				}
-				e.Attr = q.attrs[attr]
-			}
-			return err
+			return q.readCode(c, cur, e)
 		}
 		cur.chunk++
 	}
@@ -223,11 +220,14 @@ func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
 
 // seek puts the cursor at number n, head <= n <= next.
 func (q *Queue) seek(cur *Cursor, n uint64, load Loader) error {
+	if q.volatile != nil {
+		return q.volatile.seek(q, cur, n)
+	}
 	*cur = Cursor{number: n}
-	if q.volatile || n == q.next {
+	if n == q.next {
 		// At the end the chunk is found when there is one to read.
 		cur.chunk = q.dropped + max(0, len(q.chunks)-1)
-		if !q.volatile && len(q.chunks) > 0 {
+		if len(q.chunks) > 0 {
 			c := &q.chunks[len(q.chunks)-1]
 			cur.off, cur.pos = len(c.bytes), c.last
 			if c.bytes == nil {
@@ -458,22 +458,8 @@ func (q *Queue) popHole() {
 
 // advance moves the head to n and lets go of what lies below it.
 func (q *Queue) advance(n uint64, release Release) {
-	if q.volatile {
-		for i := q.head; i < n; i++ {
-			e := &q.mem[q.memAt]
-			if e.stored() {
-				release(e.Ext, 1)
-			}
-			*e = Entry{}
-			q.memAt++
-		}
-		if q.memAt == len(q.mem) {
-			q.mem, q.memAt = q.mem[:0], 0
-		} else if q.memAt > 1024 && q.memAt > len(q.mem)/2 {
-			k := copy(q.mem, q.mem[q.memAt:])
-			clear(q.mem[k:])
-			q.mem, q.memAt = q.mem[:k], 0
-		}
+	if q.volatile != nil {
+		q.volatile.advance(q.head, n, release)
 	} else {
 		for at := q.head; at < n; {
 			c := &q.chunks[0]
@@ -608,14 +594,8 @@ func (q *Queue) dropRun(from, to, size uint64, release Release) int {
 		q.holes[at].to = q.holes[at+1].to
 		q.holes = slices.Delete(q.holes, at+1, at+2)
 	}
-	if q.volatile {
-		for i := from; i < to; i++ {
-			e := &q.mem[q.memAt+int(i-q.head)]
-			if e.stored() {
-				release(e.Ext, 1)
-			}
-			*e = Entry{}
-		}
+	if q.volatile != nil {
+		q.volatile.hole(q, from, to, release)
 		return int(to - from)
 	}
 	h := q.holes[at]
@@ -689,10 +669,8 @@ func (q *Queue) Unreadable() (from, to uint64) {
 
 // Shared tells whether some waiting delivery may have come from a group.
 func (q *Queue) Shared() bool {
-	for i := q.memAt; i < len(q.mem); i++ {
-		if q.mem[i].Attr.Group != 0 {
-			return true
-		}
+	if q.volatile != nil {
+		return q.volatile.shared()
 	}
 	for i := range q.attrs {
 		if q.attrs[i].Group != 0 {

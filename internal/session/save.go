@@ -235,7 +235,7 @@ func (q *Queue) whole() bool {
 // Offload drops from memory the chunks that the store holds, but for the first
 // two from where reading is and the last.
 func (q *Queue) Offload() {
-	if q.volatile || len(q.chunks) < 4 {
+	if q.volatile != nil || len(q.chunks) < 4 {
 		return
 	}
 	at := max(0, q.cursor.chunk-q.dropped)

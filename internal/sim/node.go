@@ -267,7 +267,7 @@ func (l *life) config() broker.Config {
 	s := &l.n.w.swarm
 	n := 0
 	return broker.Config{
-		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits,
+		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits, VolatileMemory: s.volatileMemory,
 		NewClientID: func() string { n++; return fmt.Sprintf("assigned-%d-%d", l.no, n) },
 		Chunk: func(sid, first uint64) ([]byte, error) {
 			l.n.w.report.ChunksRead++

@@ -30,7 +30,8 @@ type swarm struct {
 	maxInflight     int
 	queueQoS0       bool
 	limits          broker.Limits
-	diskFull        int // every, of the clients' acts
+	volatileMemory  int64 // 0: the default, which nobody uses up here
+	diskFull        int   // every, of the clients' acts
 	congestedAt     int
 
 	// the network
@@ -127,6 +128,8 @@ func drawSwarm(w *world) swarm {
 	if w.chance(15) {
 		s.diskFull = 100
 	}
+	// Not drawn, so that every seed stays what it was before this was there.
+	s.volatileMemory = []int64{0, 4000, 100_000}[w.seed%3]
 	// The long ones must not take for ever: about this many messages in all.
 	for int64(s.clients)*s.chaos/s.actEvery*int64(s.burst+1)/2 > 12000 {
 		if s.burst > 1 {

@@ -36,6 +36,7 @@ func (c *Core) Apply(pos Position, ext Extent, frame []byte) error {
 	if a, ok := r.(*record.Acked); ok {
 		if s := c.bySID[a.SID]; s != nil {
 			c.dirty(s)
+			s.used(a.To)
 			c.delivered(s, uint64(s.queue.Finish(a.From, a.To, a.Size, c.letGo)))
 		}
 		return nil
@@ -62,7 +63,7 @@ func (c *Core) apply(r record.Record) {
 		if s := c.bySID[r.SID]; s != nil {
 			c.dirty(s)
 			s.closedAt, s.expiry, s.open = Time(r.At), r.Expiry, false
-			s.queue.SetTop(r.Sent)
+			s.queue.SetTop(s.known(r.Sent))
 		}
 	case *record.SessionEnded:
 		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
@@ -81,14 +82,16 @@ func (c *Core) apply(r record.Record) {
 	case *record.Received:
 		if s := c.bySID[r.SID]; s != nil {
 			c.dirty(s)
+			s.used(r.Number + 1)
 			s.queue.Receive(r.Number)
 		}
 	case *record.Sending:
 		if s := c.bySID[r.SID]; s != nil {
 			c.dirty(s)
-			s.queue.SetHigh(r.High)
+			high := s.known(r.High)
+			s.queue.SetHigh(high)
 			if c.recovering {
-				s.queue.SetTop(r.High)
+				s.queue.SetTop(high)
 			}
 		}
 	case *record.Dropped:
@@ -105,6 +108,7 @@ func (c *Core) apply(r record.Record) {
 		if s := c.bySID[r.SID]; s != nil {
 			c.dirty(s)
 			delete(s.inbound, r.PacketID)
+			delete(s.unsure, r.PacketID)
 		}
 	case *record.Queued:
 		c.applyQueued(r)
@@ -114,6 +118,9 @@ func (c *Core) apply(r record.Record) {
 func (c *Core) applyOpened(r *record.SessionOpened) {
 	s := c.bySID[r.SID]
 	if s == nil {
+		if old := c.sessions[r.ClientID]; old != nil {
+			c.applyEnded(old, DropSessionExpired) // the record that it ended was lost
+		}
 		s = &Session{sid: r.SID, clientID: r.ClientID}
 		c.sessions[s.clientID] = s
 		c.bySID[s.sid] = s
@@ -137,6 +144,7 @@ func (c *Core) applyQueued(r *record.Queued) {
 		e := &r.Entries[i]
 		if from != nil {
 			c.dirty(from)
+			from.used(e.Number + 1)
 			c.moved(from, uint64(from.queue.Finish(e.Number, e.Number+1, uint64(e.Size), c.letGo)))
 		}
 		if to == nil {
@@ -159,6 +167,7 @@ func (c *Core) applyQueued(r *record.Queued) {
 // now; their wills come due.
 func (c *Core) Start(now Time) {
 	c.now = now
+	c.settleGaps()
 	c.recovering = false
 	for _, w := range sortedWills(c.wills) {
 		if w.at == 0 {

@@ -25,6 +25,7 @@ type Table byte
 const (
 	TableCore         Table = 'a' // "core": counters, extents
 	TableChunk        Table = 'c' // sid u64 | first number u64: entries of a queue
+	TableGap          Table = 'g' // first position u64: a Gap
 	TableRetained     Table = 'r' // topic
 	TableSession      Table = 's' // sid u64
 	TableSubscription Table = 'u' // sid u64 | filter
@@ -88,7 +89,7 @@ func (k *checkpoint) change(c *Core, o object) {
 }
 
 // Dirty tells whether a checkpoint would have anything to save.
-func (c *Core) Dirty() bool { return len(c.save.dirty) > 0 }
+func (c *Core) Dirty() bool { return len(c.save.dirty) > 0 || c.gapsSaved < len(c.gaps) }
 
 // BeginCheckpoint begins to save the state as it is now to out. It must come
 // between Flush and the next Handle; what is saved is the state at Journal.End.
@@ -104,6 +105,7 @@ func (c *Core) BeginCheckpoint(out Saver) {
 		x.free = append(x.free, n == 0)
 	}
 	out.Put(TableCore, []byte("core"), c.saveCore(nil))
+	c.saveGaps(out)
 }
 
 // CheckpointSlice saves up to n things more and tells whether that was all.
@@ -195,6 +197,7 @@ const (
 	flagGroup = 1 << iota
 	flagOpen
 	flagLedger
+	flagUnsure // which of the packet identifiers are taken is in doubt since a gap
 )
 
 func (s *Session) save(c *Core, out Saver) {
@@ -226,6 +229,9 @@ func (s *Session) save(c *Core, out Saver) {
 	}
 	if s.counts.ledger != nil {
 		flags |= flagLedger
+	}
+	if len(s.unsure) > 0 {
+		flags |= flagUnsure
 	}
 	u := binary.AppendUvarint
 	b := u(c.save.buf[:0], flags)
@@ -328,11 +334,17 @@ func (f *fields) u8() byte {
 	return 0
 }
 
+func damagedEntry(t Table, key []byte) error {
+	return fmt.Errorf("%w: table %c, key %q", ErrCheckpoint, t, key)
+}
+
 // Load fills an empty core from a checkpoint store.
 func (c *Core) Load(src Source) error {
-	damaged := func(t Table, key []byte) error {
-		return fmt.Errorf("%w: table %c, key %q", ErrCheckpoint, t, key)
+	damaged := damagedEntry
+	if err := c.loadGaps(src); err != nil {
+		return err
 	}
+	c.gapsSaved = len(c.gaps)
 	err := src.Each(TableCore, func(k, v []byte) error {
 		f := fields{b: v}
 		if ver := f.u(); ver != coreVersion {
@@ -441,6 +453,9 @@ func (c *Core) loadSession(sid uint64, v []byte) bool {
 	for range f.u() {
 		if b := f.take(2); b != nil {
 			s.inbound.add(binary.BigEndian.Uint16(b))
+			if flags&flagUnsure != 0 {
+				s.unsure.add(binary.BigEndian.Uint16(b))
+			}
 		} else {
 			return false
 		}

@@ -233,12 +233,13 @@ func (c *Core) end(s *Session, why DropReason) {
 // applyEnded removes s from everything.
 func (c *Core) applyEnded(s *Session, why DropReason) {
 	c.dirty(s)
+	c.certain(s)
 	c.dropped(s, why, uint64(s.queue.Clear(c.release(s))))
 	for len(s.subs) > 0 {
 		c.dropSub(s, len(s.subs)-1)
 	}
 	s.ended = true
-	s.inbound, s.sizes = nil, nil
+	s.inbound, s.unsure, s.sizes = nil, nil, nil
 	if s.group != nil {
 		c.removeGroup(s)
 	} else if c.sessions[s.clientID] == s {

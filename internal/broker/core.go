@@ -96,6 +96,10 @@ type Core struct {
 	allowance session.Allowance
 	diskFull  bool
 
+	gaps      []Gap
+	gapsSaved int    // of gaps: the checkpoint store has them
+	gapSID    uint64 // sessions below it are in doubt since a gap; 0 when none are
+
 	touched []*Session
 	ready   []*Link
 	last    Position // of the record appended last

@@ -110,5 +110,6 @@ func (c *Core) dropOne(s *Session, n uint64, why DropReason) {
 
 func (c *Core) applyDropped(s *Session, from, to, size uint64, why DropReason) {
 	c.dirty(s)
+	s.used(to)
 	c.dropped(s, why, uint64(s.queue.Drop(from, to, size, c.release(s))))
 }

@@ -22,6 +22,7 @@ type driver struct {
 	shelf *shelf
 	now   Time
 	hold  bool // the disk is slow: nothing becomes durable by itself
+	gap   Gap  // records that a start finds lost
 
 	clients []*client
 	ids     int
@@ -60,7 +61,15 @@ func (d *driver) recovered() (*Core, error) {
 	if err := core.Load(d.shelf); err != nil {
 		return nil, err
 	}
+	told := false
 	for _, f := range d.tape.frames[d.tape.from(d.shelf.applied):] {
+		if d.gap.From <= f.pos && f.pos < d.gap.To {
+			if !told {
+				core.Gap(d.gap.From, d.gap.To)
+				told = true
+			}
+			continue
+		}
 		body := bytes.Clone(f.body)
 		if err := core.Apply(f.pos, f.ext, body); err != nil {
 			return nil, err

@@ -46,6 +46,11 @@ type Totals struct {
 	Queued    uint64
 	Ledger    [dropReasons]uint64
 
+	// Damage to records that were not applied yet, see Gap: how many ranges of the
+	// journal, and their bytes. What was in them is in no other number.
+	Gaps     uint64
+	GapBytes uint64
+
 	// Not durable, since the start:
 	Published uint64 // PUBLISH packets taken
 	Refused   uint64 // PUBLISH packets refused for a limit or a full disk

@@ -12,7 +12,7 @@ import (
 // publish takes a PUBLISH of the client on l.
 func (c *Core) publish(l *Link, p *packet.Publish) {
 	s := l.session
-	if p.QoS == 2 && s.inbound.has(p.ID) {
+	if p.QoS == 2 && s.inbound.has(p.ID) && (p.Dup || !s.unsure.has(p.ID)) {
 		// It came before: not delivered again [MQTT-4.3.3-10]. Its record may be
 		// of an earlier connection and this same batch, hence c.last.
 		if s.durable() {
@@ -34,6 +34,9 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 		if s.durable() {
 			m.Publisher = s.sid
 		}
+	}
+	if p.QoS == 2 && s.unsure.has(p.ID) {
+		c.commit(&record.Released{SID: s.sid, PacketID: p.ID}) // its own record was lost
 	}
 	matched, ok := c.distribute(s, l, m, nil)
 	if !ok {
@@ -159,6 +162,10 @@ func skip(m *record.Message, s *Session) bool {
 // enqueue adds a stored delivery to the queue of a durable session.
 func (c *Core) enqueue(s *Session, e *session.Entry) {
 	c.dirty(s)
+	if s.doubt != nil {
+		s.doubt.pending.Push(e)
+		return
+	}
 	if s.queue.Sized() {
 		if s.link != nil {
 			c.keepSize(s, s.queue.Next(), e.Size)

@@ -202,6 +202,12 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 			}
 			w.again(t, func(down Time) error { return w.crash(rapid.IntRange(0, 3).Draw(t, "batches kept"), down) })
 		},
+		"damage": func(t *rapid.T) {
+			if rapid.IntRange(0, 2).Draw(t, "really") > 0 {
+				return
+			}
+			w.again(t, func(down Time) error { return w.damage(t, down) })
+		},
 		"restart": func(t *rapid.T) {
 			if rapid.IntRange(0, 2).Draw(t, "really") > 0 {
 				return

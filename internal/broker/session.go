@@ -25,6 +25,8 @@ type Session struct {
 	shared  int            // of subs: shared ones
 	subAt   map[string]int // filter to index, once there are many
 	inbound inbound
+	unsure  inbound // of inbound: in doubt since a gap, see Gap
+	doubt   *doubt  // after a gap, until Start
 
 	counts  Counts
 	group   *group

@@ -24,6 +24,7 @@ type ServeCmd struct {
 	Store          string   `placeholder:"STORE" help:"disk, or memory: no files, all is lost at the end. (default: disk)"`
 	Sync           string   `placeholder:"WHEN" help:"always: what is acknowledged survives a power cut; 100ms (any duration) or never: most of it. (default: always)"`
 	AllowAnonymous bool     `help:"Whoever can reach a listener may use it; needed beyond loopback."`
+	AcceptLoss     bool     `help:"Start with what is left when journal files are missing or the checkpoint is damaged beyond repair. For once, without a backup."`
 	LogLevel       string   `placeholder:"LEVEL" help:"debug, info, warn or error. (default: info)"`
 	LogFormat      string   `placeholder:"FORMAT" help:"text or json. (default: text)"`
 	Set            []string `sep:"none" placeholder:"KEY=VALUE" help:"Any key of the configuration file, such as limits.overflow=drop-oldest; may be repeated."`
@@ -160,7 +161,9 @@ func (c *ServeCmd) Run(ctx context.Context, s Streams) error {
 	for _, w := range loaded.Warnings {
 		log.Warn(w)
 	}
-	err = server.Run(ctx, options(loaded, log))
+	o := options(loaded, log)
+	o.AcceptLoss = c.AcceptLoss
+	err = server.Run(ctx, o)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil // it was told to end while it started
 	}

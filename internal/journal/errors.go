@@ -40,6 +40,19 @@ func (e *CorruptError) Error() string {
 	return s
 }
 
+// MissingError says that segments are missing that recovery needs. It is a
+// *[CorruptError] too.
+type MissingError struct{ CorruptError }
+
+// As lets errors.As find the CorruptError.
+func (e *MissingError) As(target any) bool {
+	if c, ok := target.(**CorruptError); ok {
+		*c = &e.CorruptError
+		return true
+	}
+	return false
+}
+
 // VersionError says that a segment was written by a version of the format
 // that this program does not know. Nothing was changed.
 type VersionError struct {

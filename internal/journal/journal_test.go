@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -340,7 +341,9 @@ func TestExtentsSizeRemove(t *testing.T) {
 	check()
 	mustClose(t, j)
 	_, _, err := Open(small(fs), 0, func(Position, Extent, Stamp, []byte) error { return nil })
-	if _, ok := err.(*CorruptError); !ok {
+	var missing *MissingError
+	var corrupt *CorruptError
+	if !errors.As(err, &missing) || !errors.As(err, &corrupt) {
 		t.Fatalf("Open with a missing segment: %v", err)
 	}
 }

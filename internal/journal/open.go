@@ -59,9 +59,19 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 		return nil, rec, err
 	}
 	files, unborn := splitUnborn(files)
+	damage := func(d Damage) {
+		rec.Damaged = append(rec.Damaged, d)
+		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
+		if at := max(d.From, from); o.Lost != nil && d.To > at {
+			o.Lost(at, d.To)
+		}
+	}
 	start, err := findStart(o.Dir, files, from)
-	if err != nil {
+	switch {
+	case err != nil && !o.AcceptMissing:
 		return nil, rec, err
+	case err != nil && len(files) > 0: // those that are there are all later
+		damage(Damage{Extent: files[0].ext, From: max(from, firstPosition), To: files[0].first, Err: err})
 	}
 
 	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition)}
@@ -73,12 +83,14 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 		rec.Bytes += int64(len(body))
 		return replay(pos, ext, stamp, body)
 	}
-	w.damage = func(d Damage) {
-		rec.Damaged = append(rec.Damaged, d)
-		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
-	}
+	w.damage = damage
 	w.missing = func(from, to Position, before *segmentFile) error {
-		return missingError(before.path, from, to)
+		err := missingError(before.path, from, to)
+		if o.AcceptMissing {
+			damage(Damage{Extent: before.ext, From: from, To: to, Err: err})
+			return nil
+		}
+		return err
 	}
 	w.segment = func(*segmentFile, Position, int64, int64) {}
 	if err := w.run(start); err != nil {
@@ -133,9 +145,9 @@ func findStart(dir string, files []segmentFile, from Position) (int, error) {
 }
 
 func missingError(path string, from, to Position) error {
-	return &CorruptError{Path: path,
+	return &MissingError{CorruptError{Path: path,
 		Detail: fmt.Sprintf("the segments with positions %d to %d, which recovery needs, are missing", from, to),
-		Advice: "put the missing files back, or restore journal and checkpoint from the same backup"}
+		Advice: "put the missing files back, or restore journal and checkpoint from the same backup"}}
 }
 
 // settle makes what was replayed durable and ends the last segment there, so

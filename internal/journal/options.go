@@ -46,7 +46,17 @@ type Options struct {
 	// readers, default 32 MiB. What is not committed stays, whatever it takes.
 	Cache int64
 
-	Sync   Sync
+	Sync Sync
+
+	// Lost is told, in order with what Open replays, which positions at or above
+	// those that it starts from were durable and can not be replayed; default:
+	// nobody is.
+	Lost func(from, to Position)
+
+	// AcceptMissing lets Open start also when segments that it needs are missing:
+	// then their positions are damage like any other.
+	AcceptMissing bool
+
 	Logger *slog.Logger // default: none
 }
 

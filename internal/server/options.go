@@ -28,6 +28,11 @@ type Options struct {
 	Cache       int64        // bytes of the newest messages kept in memory (32 MiB)
 	DiskBudget  Budget       // (80 % of the file system)
 
+	// AcceptLoss starts also when files of the journal are missing, or the checkpoint
+	// store is damaged and cannot be made again: with what is left. It is for once, when
+	// there is no backup.
+	AcceptLoss bool
+
 	SessionExpiry    uint32 // seconds that MQTT 3.x sessions are kept; broker.NeverExpires (7 days)
 	MaxSessionExpiry uint32 // seconds that MQTT 5 clients may ask for (no limit)
 	MaxInflight      int    // unacknowledged deliveries to one client (1024)

@@ -91,7 +91,17 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	})
 	s.loop.save.meta.Applied = store.state.Meta().Applied
 
+	failed := func(err error) {
+		in.call(func() {
+			s.fail(err)
+			s.loop.ended = true
+		})
+	}
+	store.fail.Store(&failed)
 	core.Start(clock.now())
+	if err := s.saveGaps(); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
 	found := core.Stats()
 	for _, a := range addresses {
 		l, err := listen.Listen(ctx, a)

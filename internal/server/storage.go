@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,9 +21,11 @@ type storage struct {
 	journal *journal.Journal
 	state   *state.Store
 	lock    *folderLock
-	readers sync.Pool // of *reader
+	readers sync.Pool                   // of *reader
+	fail    atomic.Pointer[func(error)] // hears of a checkpoint store that has failed, on a thread of that
 
 	recovery journal.Recovery
+	gaps     int           // ranges of records that were lost before they were applied
 	took     time.Duration // to recover
 	last     journal.Stamp // the newest time that was written
 }
@@ -54,28 +57,26 @@ func open(o *Options) (*storage, *broker.Core, error) {
 }
 
 func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
-	store, err := state.Open(state.Options{FS: fs, Dir: fs.PathJoin(o.DataDir, stateFolder), Logger: o.Logger})
+	core, err := s.checkpoint(o, fs)
 	if err != nil {
-		return nil, err
+		if core, err = s.withoutCheckpoint(o, fs, err); err != nil {
+			return nil, err
+		}
 	}
-	s.state = store
-	cfg := o.core()
-	cfg.Chunk = func(sid, first uint64) ([]byte, error) {
-		return store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first))
-	}
-	core := broker.New(cfg, appender{s})
-	if err := core.Load(source{store}); err != nil {
-		return nil, err
-	}
-	meta := store.Meta()
+	meta := s.state.Meta()
 	s.journal, s.recovery, err = journal.Open(journal.Options{
 		FS: fs, Dir: fs.PathJoin(o.DataDir, journalFolder),
 		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Logger: o.Logger,
+		AcceptMissing: o.AcceptLoss,
+		Lost: func(from, to journal.Position) {
+			core.Gap(broker.Position(from), broker.Position(to))
+			s.gaps++
+		},
 	}, meta.Applied, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
 		return core.Apply(broker.Position(pos), broker.Extent(ext), frame)
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.advise(err)
 	}
 	s.last = s.recovery.LastStamp
 	if meta.Clock > s.last.Clock {

@@ -29,6 +29,10 @@ type Options struct {
 	Dir      string
 	ReadOnly bool
 	Logger   *slog.Logger // nil: nothing is logged
+
+	// Failed is told why, once, when the store cannot be written any more, by
+	// whatever thread finds out. The process should end.
+	Failed func(error)
 }
 
 // Store is an open checkpoint store. Its methods may be used from any goroutine.
@@ -36,6 +40,7 @@ type Store struct {
 	db    *pebble.DB
 	meta  Meta
 	cache *pebble.Cache
+	life  *mortal
 }
 
 // Meta says what the store holds.
@@ -59,11 +64,17 @@ func (e *VersionError) Error() string {
 
 var metaKey = []byte("!meta")
 
-// Open opens or makes the store in o.Dir.
+// Open opens or makes the store in o.Dir. A *[DamagedError] says that there is one
+// that cannot be read, a *[VersionError] that it is of a newer version.
 func Open(o Options) (*Store, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	if err := lostMarker(o.FS, o.Dir); err != nil {
+		return nil, err
+	}
+	life := &mortal{dead: make(chan struct{}), tell: o.Failed}
+	log := quiet{o.Logger, life}
 	cache := pebble.NewCache(8 << 20)
 	opts := &pebble.Options{
 		FS:                          o.FS,
@@ -73,26 +84,33 @@ func Open(o Options) (*Store, error) {
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                256,
 		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      quiet{o.Logger},
+		Logger:                      log,
+		EventListener: &pebble.EventListener{
+			DataCorruption: func(i pebble.DataCorruptionInfo) { log.Errorf("%s", i) }, // whoever reads it gets an error
+		},
 	}
-	db, err := pebble.Open(o.Dir, opts)
+	var db *pebble.DB
+	err := life.do(func() (err error) {
+		db, err = pebble.Open(o.Dir, opts)
+		return err
+	})
 	if err != nil {
 		cache.Unref()
-		return nil, fmt.Errorf("open the checkpoint store in %s: %w", o.Dir, err)
+		return nil, Damaged(o.Dir, fmt.Errorf("open the checkpoint store in %s: %w", o.Dir, err))
 	}
-	s := &Store{db: db, cache: cache}
+	s := &Store{db: db, cache: cache, life: life}
 	v, closer, err := db.Get(metaKey)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("read the checkpoint store in %s: %w", o.Dir, err), s.Close())
+		return nil, errors.Join(Damaged(o.Dir, fmt.Errorf("read the checkpoint store in %s: %w", o.Dir, err)), s.Close())
 	default:
 		found, n := binary.Uvarint(v)
 		if n > 0 && found != Version {
 			return nil, errors.Join(&VersionError{o.Dir, found}, closer.Close(), s.Close())
 		}
 		if n <= 0 || len(v) != n+24 {
-			return nil, errors.Join(fmt.Errorf("the checkpoint store in %s does not say what it holds: restore it from a backup", o.Dir), closer.Close(), s.Close())
+			return nil, errors.Join(&DamagedError{o.Dir, errMeta}, closer.Close(), s.Close())
 		}
 		v = v[n:]
 		s.meta = Meta{binary.BigEndian.Uint64(v), int64(binary.BigEndian.Uint64(v[8:])), int64(binary.BigEndian.Uint64(v[16:]))}
@@ -172,24 +190,42 @@ func (s *Store) Commit(b *Batch, m Meta) error {
 	if b.err != nil {
 		return errors.Join(b.err, b.b.Close())
 	}
-	if err := b.b.Commit(pebble.Sync); err != nil {
+	err := s.life.do(func() error {
+		if err := b.b.Commit(pebble.Sync); err != nil {
+			return err
+		}
+		return b.b.Close()
+	})
+	if err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
-	return b.b.Close()
+	return nil
 }
 
-// Size is about how many bytes the store has on disk.
-func (s *Store) Size() int64 { return int64(s.db.Metrics().DiskSpaceUsage()) }
+// Size is about how many bytes the store has on disk; 0 when it has failed.
+func (s *Store) Size() (n int64) {
+	size := make(chan int64, 1)
+	if s.life.do(func() error { size <- int64(s.db.Metrics().DiskSpaceUsage()); return nil }) != nil {
+		return 0
+	}
+	return <-size
+}
 
-// Close closes the store.
+// Close closes the store. One that has failed is left as it is, for the end of the
+// process.
 func (s *Store) Close() error {
-	err := s.db.Close()
-	s.cache.Unref()
-	return err
+	return s.life.do(func() error {
+		err := s.db.Close()
+		s.cache.Unref()
+		return err
+	})
 }
 
 // quiet passes on what Pebble reports as wrong.
-type quiet struct{ log *slog.Logger }
+type quiet struct {
+	log  *slog.Logger
+	life *mortal
+}
 
 func (quiet) Infof(string, ...any) {}
 func (q quiet) Errorf(format string, a ...any) {
@@ -198,6 +234,11 @@ func (q quiet) Errorf(format string, a ...any) {
 	}
 }
 func (q quiet) Fatalf(format string, a ...any) {
-	q.Errorf(format, a...)
-	panic("checkpoint store: " + fmt.Sprintf(format, a...))
+	f := &failure{text: fmt.Sprintf(format, a...)}
+	for _, v := range a {
+		if err, ok := v.(error); ok {
+			f.cause = err
+		}
+	}
+	q.life.die(f)
 }

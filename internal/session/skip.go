@@ -1,0 +1,30 @@
+package session
+
+// Skip makes the next n numbers ones that no delivery has: after damage, when it is
+// not known which deliveries had them. It is for durable queues.
+func (q *Queue) Skip(n uint64) {
+	q.norm()
+	if n == 0 {
+		return
+	}
+	if q.head == q.next {
+		if q.sent = q.next + n; q.states.n > 0 {
+			q.states = states{}
+		}
+		q.head, q.next = q.sent, q.sent
+		return
+	}
+	from, to := q.next, q.next+n
+	ext, at := q.chunks[len(q.chunks)-1].ext, q.chunks[len(q.chunks)-1].last
+	for q.next < to {
+		k := min(to-q.next, ChunkEntries)
+		// Without bytes, and without a claim on the extent: nobody will look.
+		q.chunks = append(q.chunks, chunk{first: q.next, count: uint32(k), ext: ext, base: at, last: at, sized: q.sized, freed: true})
+		q.next += k
+	}
+	if k := len(q.holes); k > 0 && q.holes[k-1].to == from {
+		q.holes[k-1].to = to
+	} else {
+		q.holes = append(q.holes, hole{from, to})
+	}
+}

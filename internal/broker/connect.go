@@ -13,7 +13,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	assigned := id == ""
 	switch {
 	case c.stopping:
-		c.refuseConnect(l, packet.ServerShuttingDown, "the broker is shutting down")
+		c.refuseConnect(l, packet.ServerUnavailable, "the broker is shutting down") // 0x8B is for DISCONNECT alone
 		return
 	case p.AuthMethod != "":
 		c.refuseConnect(l, packet.BadAuthenticationMethod, "no authentication method is configured here") // [MQTT-4.12.0-1]

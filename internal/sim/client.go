@@ -26,6 +26,7 @@ type client struct {
 	topics    []*topicOut
 	wishes    []*wish
 	freshEach bool // MQTT 5: each session is begun with Clean Start and an expiry
+	reuse     bool // takes the lowest packet identifier that is free, each time
 
 	// connection
 	conn        *conn
@@ -93,7 +94,7 @@ func (w *world) newClient(no int) *client {
 	c := &client{w: w, no: no, id: fmt.Sprintf("c%d", no), version: packet.V5, durable: !w.chance(s.clean), window: pick(w, 1, 5, 20, 200),
 		recvMax: 65535, nextID: uint16(w.rng.IntN(65536)), inbound: map[uint16]int{}, lastDetach: -1 << 60}
 	if w.chance(s.old) {
-		c.version = packet.V311
+		c.version = pick(w, packet.V311, packet.V311, packet.V31)
 		c.expiry = s.sessionExpiry
 	} else {
 		c.expiry = pick[uint32](w, 2, 10, 60, 3600, 3600, 86400*30, broker.NeverExpires)
@@ -110,6 +111,7 @@ func (w *world) newClient(no int) *client {
 	if !c.durable {
 		c.expiry = 0
 	}
+	c.reuse = w.chance(30)
 	for i := range 1 + w.rng.IntN(3) {
 		c.topics = append(c.topics, &topicOut{name: fmt.Sprintf("t/%d/%d", no, i)})
 	}
@@ -205,9 +207,16 @@ func (c *client) act() {
 	case turn(s.takeOver):
 		// It gives up on its connection, which the broker has not noticed.
 		w.log("%s takes its session over", c.id)
-		old := c.conn
+		old, acks := c.conn, slices.Clone(c.acks)
 		c.gone()
 		c.connect()
+		// What it had still to acknowledge, it does on the old connection: too late,
+		// or not.
+		for i := range acks {
+			if w.chance(60) {
+				w.after(w.about(4*w.swarm.latency), func() { old.send(&acks[i]) })
+			}
+		}
 		if w.chance(50) {
 			old.cut()
 		}
@@ -329,6 +338,15 @@ func (c *client) connect() {
 		p.Will = &packet.Will{Topic: x.topic, Payload: x.payload(), QoS: x.qos, Delay: uint32(x.delay / 1000)}
 		x.delay = min(x.delay, int64(c.sessionExpiry(p))*1000)
 	}
+	if p.CleanStart {
+		// A CONNECT from before that is still on its way would make a session
+		// afterwards of which the client knows nothing.
+		for _, o := range k.life.conns {
+			if o != k && o.c == c && !o.attached {
+				o.upDead, o.inbox = true, nil
+			}
+		}
+	}
 	c.sentClean = p.CleanStart
 	k.volatile = c.sessionExpiry(p) == 0
 	k.send(p)
@@ -374,7 +392,7 @@ func (c *client) receive(k *conn, p any) {
 	case *packet.Pingresp:
 	case *packet.Disconnect:
 		if c.version != packet.V5 {
-			w.fail("DISCONNECT to %s, which speaks MQTT 3.1.1", c.id)
+			w.fail("DISCONNECT to %s, which speaks MQTT 3", c.id)
 		}
 		switch p.Code {
 		case packet.SessionTakenOver, packet.ServerShuttingDown, packet.QuotaExceeded:
@@ -391,24 +409,31 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 	if c.on {
 		w.fail("a second CONNACK to %s", c.id)
 	}
-	if p.Code == packet.ServerShuttingDown {
-		return
+	if p.Code == packet.ServerUnavailable {
+		return // it is shutting down
 	}
 	if p.Code != packet.Success {
 		w.fail("CONNECT of %s is refused: %v %s", c.id, p.Code, p.Reason)
 	}
-	w.model.connected(c, k, p.SessionPresent)
+	present := p.SessionPresent
+	if c.version == packet.V31 {
+		if present {
+			w.fail("CONNACK to %s, which speaks MQTT 3.1, tells of a session", c.id)
+		}
+		present = k.known // what such a client cannot know, the world tells it
+	}
+	w.model.connected(c, k, present)
 	c.on = true
-	c.settleWill(k, p.SessionPresent)
+	c.settleWill(k, present)
 	c.flight, c.asked = map[uint16]*message{}, map[uint16]*request{}
-	if !p.SessionPresent {
+	if !present {
 		w.model.end(c.epoch)
 		c.epoch = w.model.begin(c, c.durable && !(c.version != packet.V5 && c.sentClean))
 		clear(c.inbound)
 	}
 	c.forceClean = false
 	c.lastAlive = max(c.lastAlive, k.attachedAt)
-	c.resend(p.SessionPresent)
+	c.resend(present)
 	for _, x := range c.wishes {
 		if x.off {
 			continue
@@ -474,6 +499,9 @@ func (c *client) publish() {
 
 // id16 returns a packet identifier that is free.
 func (c *client) id16() uint16 {
+	if c.reuse {
+		c.nextID = 0
+	}
 	for {
 		c.nextID++
 		if c.nextID == 0 || c.asked[c.nextID] != nil {

@@ -39,7 +39,6 @@ type message struct {
 	expiry    int64 // ms, 0: none
 	sentAt    uint64
 	sentClock int64  // broker clock at the first PUBLISH
-	life      int    // of the broker, then
 	acked     uint64 // tick of the acknowledgement, 0: none yet
 	ackClock  int64
 	attempts  int  // PUBLISHes that the broker may have taken as a new message
@@ -166,7 +165,7 @@ func (m *model) find(payload []byte) *message {
 // sent hears that x is sent, as something that the broker may take for new.
 func (m *model) sent(x *message) {
 	if x.attempts == 0 {
-		x.sentAt, x.sentClock, x.life = m.w.tick, m.w.node.clock(), m.w.node.born
+		x.sentAt, x.sentClock = m.w.tick, m.w.node.clock()
 	}
 	x.attempts++
 }
@@ -351,17 +350,10 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 		// What is stored for QoS 0 may come again after a crash: nobody
 		// acknowledges it, and it does not wait for the record that it left.
 		stored0 := p.QoS == 0 && (v.group != "" || w.swarm.queueQoS0)
-		// A will is two records, that it is published and that it is gone; a crash
-		// may come between them. It is counted, and hoped to become one.
-		mayTwice := x.will && x.life != w.node.born
-		twice := mayTwice && r.fresh == 2
-		if twice && fresh {
-			w.report.WillsTwice++
-		}
-		if r.fresh > x.attempts && !stored0 && !twice {
+		if r.fresh > x.attempts && !stored0 {
 			w.fail("%v arrives at %s %d times at QoS %d, and was sent %d times", x, who, r.fresh, p.QoS, x.attempts)
 		}
-		if again && p.QoS > 0 && x.attempts == 1 && !mayTwice {
+		if again && p.QoS > 0 && x.attempts == 1 {
 			if p.ID != id {
 				w.fail("%v arrives at %s again with packet identifier %d, which was %d", x, who, p.ID, id)
 			}

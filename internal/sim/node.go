@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"github.com/holdfast-mqtt/holdfast/internal/state"
 )
@@ -33,7 +34,15 @@ type node struct {
 	wallJump int64 // ms that the wall clock is ahead of the truth
 	died     int64 // broker clock at the last death
 	diedAt   int64 // ... and virtual time
-	wallThen int64 // least wallJump when time may last have been written
+	// Of drift, when the time may last have been written, the least and the most;
+	// and whether the wall clock was one to believe then.
+	driftLeast, driftMost int64
+	sealed                int64
+	wallUnset             bool
+
+	asleep   int64 // the machine sleeps, or slept last, from this virtual time
+	awake    int64 // ... to this one
+	sleptAll int64 // ... and so long before that
 }
 
 // fate is how a process ends.
@@ -98,6 +107,50 @@ func (n *node) use(d *disk) {
 func (n *node) wall() int64 {
 	const then = 1_790_000_000_000
 	return then + n.w.now/millisecond + n.wallJump
+}
+
+// slept is for how long the machine has slept until now; monotonic clocks stand
+// still meanwhile, the wall clock does not.
+func (n *node) slept() int64 {
+	return n.sleptAll + min(max(n.w.now-n.asleep, 0), n.awake-n.asleep)
+}
+
+// sleep suspends the machine. Connections do not notice.
+func (n *node) sleep(while int64) {
+	if n.w.now < n.awake {
+		return
+	}
+	n.sleptAll = n.slept()
+	n.asleep, n.awake = n.w.now, n.w.now+while
+	n.w.report.Suspends++
+	n.w.log("the machine sleeps for %d s", while/second)
+}
+
+// jump sets the wall clock.
+func (n *node) jump() {
+	w := n.w
+	n.wallJump += pick[int64](w, -3600_000, -1000, 1000, 86400_000, 86400_000*400, -n.wall(), 1000_000_000_000-n.wall(), -n.wallJump, -n.wallJump)
+	w.report.WallJumps++
+	w.log("the wall clock jumps to %d", n.wall())
+}
+
+// drift is how many ms the wall clock is ahead of a clock that stands still while
+// the machine sleeps.
+func (n *node) drift() int64 { return n.wallJump + n.slept()/millisecond }
+
+// believable is the rule of package server: an earlier wall clock is not set.
+const believable = 1_735_689_600_000
+
+// stamped notes that the time of now may be the last that a crash leaves.
+func (n *node) stamped() {
+	n.sealed = n.drift()
+	n.driftLeast, n.driftMost = min(n.driftLeast, n.sealed), max(n.driftMost, n.sealed)
+	n.wallUnset = n.wallUnset || n.wall() <= believable
+}
+
+// synced notes that the time sealed last is on the disk: no older one counts.
+func (n *node) synced() {
+	n.driftLeast, n.driftMost, n.wallUnset = n.sealed, n.sealed, n.wall() <= believable
 }
 
 // clock is the broker clock; of the last process while none runs.
@@ -166,16 +219,19 @@ func (n *node) start() {
 	if n.life != nil {
 		return
 	}
+	if w.now < n.awake {
+		w.after(n.awake-w.now, n.start)
+		return
+	}
 	if w.oneIn(w.swarm.wallJumps) && !w.healing {
-		n.wallJump += pick[int64](w, -3600_000, -1000, 1000, 86400_000, -n.wall(), 1000_000_000_000-n.wall())
-		w.log("the wall clock jumps to %d", n.wall())
+		n.jump()
 	}
 	n.planCrash(w.swarm.crashInRecovery, 40)
 	n.guard(func() {
 		n.born++
 		l := &life{n: n, no: n.born}
 		n.life = l
-		l.began, l.base = w.now, n.died+(w.now-n.diedAt)/millisecond
+		l.began, l.base = w.now-n.slept(), n.died+(w.now-n.diedAt)/millisecond
 		l.recover()
 		n.crashIn = 0
 		w.log("life %d begins at clock %d: %d frames replayed from %d", l.no, l.clock(), l.recovery.Frames, l.applied)
@@ -215,7 +271,7 @@ type life struct {
 	no    int
 	over  bool
 	base  int64 // broker clock when it began, ms
-	began int64 // virtual time
+	began int64 // virtual time less what was slept
 
 	core     *broker.Core
 	journal  *journal.Journal
@@ -243,19 +299,32 @@ type saving struct {
 	writing bool
 }
 
-func (l *life) clock() int64      { return l.base + (l.n.w.now-l.began)/millisecond }
+func (l *life) clock() int64      { return l.base + (l.n.w.now-l.n.slept()-l.began)/millisecond }
 func (l *life) time() broker.Time { return broker.Time(l.clock()) }
 func (l *life) stamp() journal.Stamp {
+	l.n.stamped()
 	return journal.Stamp{Clock: l.clock(), Wall: l.n.wall()}
 }
 
 // after does something later, if this life still goes on.
 func (l *life) after(wait int64, do func()) {
-	l.n.w.after(wait, func() {
-		if !l.over {
-			l.n.guard(do)
+	n := l.n
+	n.w.after(wait, func() {
+		switch {
+		case l.over:
+		case n.w.now < n.awake:
+			l.after(n.awake-n.w.now, do)
+		default:
+			n.guard(do)
 		}
 	})
+}
+
+// knows tells whether the core has a session that p resumes: what CONNACK says,
+// but not to MQTT 3.1.
+func (l *life) knows(p *packet.Connect) bool {
+	s, ok := l.core.Session(p.ClientID)
+	return ok && !p.CleanStart && s.Durable && (s.Connected || s.Expiry == broker.NeverExpires || int64(s.ClosedAt)+int64(s.Expiry)*1000 > l.clock())
 }
 
 func (l *life) options(d *disk) journal.Options {
@@ -310,7 +379,6 @@ func (l *life) recover() {
 	}
 	// The rule of package server: what the wall clock did, if that went forward
 	// and was set both times.
-	const believable = 1_735_689_600_000
 	l.base = max(last.Clock, 1000)
 	if now := l.n.wall(); last.Wall > believable && now > believable {
 		l.base += max(now-last.Wall, 0)
@@ -318,12 +386,14 @@ func (l *life) recover() {
 	if w.canary == CanaryWallClock {
 		l.base = max(last.Clock, 1000) + 90_000_000
 	}
-	if most := l.n.died + (w.now-l.n.diedAt)/millisecond + max(l.n.wallJump-l.n.wallThen, 0) + 1000; l.base > max(most, 1000) {
-		w.fail("the broker clock goes on at %d; it was %d, and was away for %d ms", l.base, l.n.died, (w.now-l.n.diedAt)/millisecond)
+	away := (w.now - l.n.diedAt) / millisecond
+	if most := l.n.died + away + max(l.n.drift()-l.n.driftLeast, 0) + 1000; l.base > max(most, 1000) {
+		w.fail("the broker clock goes on at %d; it was %d, and was away for %d ms", l.base, l.n.died, away)
+	}
+	if least := l.n.died + away - 1000; !l.n.wallUnset && l.n.wall() > believable && l.n.drift() >= l.n.driftMost && l.base < least && last.Clock != 0 {
+		w.fail("the broker clock goes on at %d, though the wall clock was right; it was %d, and was away for %d ms", l.base, l.n.died, away)
 	}
 	l.balance("recovery")
-	// From now on a crash may leave this wall clock's time or that of before.
-	l.n.wallThen = min(l.n.wallThen, l.n.wallJump)
 	l.core.Start(l.time())
 	l.balance("start")
 }
@@ -511,7 +581,9 @@ func (l *life) commit() {
 		// depends on it may get out.
 		return
 	}
-	l.n.wallThen = l.n.wallJump
+	if l.save.batch == nil && !l.save.writing { // nor the time of a checkpoint
+		l.n.synced()
+	}
 	if l.journal.Backlog() > 0 && l.journal.Err() == nil {
 		l.commitSoon()
 	}
@@ -570,7 +642,6 @@ func (l *life) write(then func()) {
 			w.fail("the checkpoint is not written: %v", err)
 		}
 		l.applied = meta.Applied
-		l.n.wallThen = l.n.wallJump
 		w.report.Checkpoints++
 		w.log("checkpoint at %d written", meta.Applied)
 		if doomed {
@@ -658,6 +729,20 @@ func (l *life) planEnd() {
 	w := l.n.w
 	if w.healing || w.swarm.lifeTime == 0 {
 		return
+	}
+	if w.chance(w.swarm.wallMoves) {
+		l.after(w.about(w.swarm.lifeTime), func() {
+			if !w.healing {
+				l.n.jump()
+			}
+		})
+	}
+	if w.chance(w.swarm.suspends) {
+		l.after(w.about(w.swarm.lifeTime), func() {
+			if !w.healing {
+				l.n.sleep(pick[int64](w, 100*millisecond, 2*second, 30*second))
+			}
+		})
 	}
 	l.after(w.about(w.swarm.lifeTime), func() {
 		switch {

@@ -33,7 +33,7 @@ type Report struct {
 	Replayed, Torn                               int64
 	QoS0Gone                                     int // QoS 0 deliveries whose segment was gone when they were written
 
-	WillsTwice int // wills published twice because of a crash
+	WallJumps, Suspends int
 
 	Hash uint64 // of the trace
 }
@@ -47,7 +47,8 @@ func (r *Report) Add(o Report) {
 		{&r.Deliveries, &o.Deliveries}, {&r.Received, &o.Received}, {&r.Connections, &o.Connections}, {&r.Cuts, &o.Cuts},
 		{&r.Resumed, &o.Resumed}, {&r.Crashes, &o.Crashes}, {&r.PowerCuts, &o.PowerCuts}, {&r.Kills, &o.Kills}, {&r.Errors, &o.Errors},
 		{&r.Shutdowns, &o.Shutdowns}, {&r.Records, &o.Records}, {&r.Commits, &o.Commits}, {&r.Checkpoints, &o.Checkpoints},
-		{&r.Removed, &o.Removed}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone}, {&r.WillsTwice, &o.WillsTwice},
+		{&r.Removed, &o.Removed}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
+		{&r.WallJumps, &o.WallJumps}, {&r.Suspends, &o.Suspends},
 	} {
 		*p.to += *p.from
 	}
@@ -60,10 +61,10 @@ func (r Report) String() string {
 	return fmt.Sprintf("%d seeds, %.2f virtual hours: %d messages published, %d acknowledged, %d refused; %d deliveries received; "+
 		"%d connections, %d cut, %d resumed a session\n"+
 		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed; "+
-		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d wills published twice",
+		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d jumps of the wall clock, machine asleep %d times",
 		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed,
 		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed,
-		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WillsTwice)
+		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WallJumps, r.Suspends)
 }
 
 // Failure says which promise was not kept.
@@ -133,6 +134,7 @@ func (w *world) heal() {
 	w.swarm.heal()
 	n := w.node
 	n.crashIn = 0
+	w.run(n.awake, nil)
 	if n.life == nil {
 		n.start()
 	}

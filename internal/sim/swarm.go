@@ -14,7 +14,9 @@ type swarm struct {
 	shutdowns               int // percent of the ends that are in order
 	crashInRecovery         int // percent
 	crashInCheckpoint       int
-	wallJumps               int // every
+	wallJumps               int // every, of the starts
+	wallMoves               int // percent of the lives in which the wall clock jumps
+	suspends                int // percent of the lives in which the machine sleeps
 
 	// the broker
 	segment         int64
@@ -38,6 +40,7 @@ type swarm struct {
 	latency    int64
 	writeDelay int64
 	halfOpen   int // every
+	halves     int // every, of the packets: in two parts
 
 	// the clients
 	clients  int
@@ -62,7 +65,7 @@ type swarm struct {
 	rejects  int // percent of QoS 1 deliveries that a client refuses
 	smallMax bool
 	clean    int // percent of clients without a durable session
-	old      int // percent with MQTT 3.1.1
+	old      int // percent with MQTT 3.1 or 3.1.1
 	payload  int // most bytes
 }
 
@@ -78,6 +81,8 @@ func drawSwarm(w *world) swarm {
 		crashInRecovery:   oneOf(0, 0, 20, 50),
 		crashInCheckpoint: oneOf(0, 2, 10),
 		wallJumps:         oneOf(0, 0, 0, 3),
+		wallMoves:         oneOf(0, 0, 30),
+		suspends:          oneOf(0, 0, 30),
 
 		segment:         pick[int64](w, 2<<10, 4<<10, 16<<10, 64<<10, 1<<20),
 		block:           oneOf(512, 2<<10, 8<<10, 64<<10),
@@ -95,6 +100,7 @@ func drawSwarm(w *world) swarm {
 		latency:    pick[int64](w, 100*microsecond, 5*millisecond, 50*millisecond),
 		writeDelay: pick[int64](w, 10*microsecond, millisecond, 20*millisecond),
 		halfOpen:   oneOf(0, 20, 3),
+		halves:     oneOf(0, 50, 4),
 
 		clients:  oneOf(3, 6, 10, 16),
 		actEvery: pick[int64](w, 50, 200, 1000) * millisecond,
@@ -143,7 +149,7 @@ func drawSwarm(w *world) swarm {
 
 // heal ends all faults.
 func (s *swarm) heal() {
-	s.lifeTime, s.crashInRecovery, s.crashInCheckpoint, s.wallJumps = 0, 0, 0, 0
+	s.lifeTime, s.crashInRecovery, s.crashInCheckpoint, s.wallJumps, s.wallMoves, s.suspends = 0, 0, 0, 0, 0, 0
 	s.downTime = 10 * millisecond
 	s.halfOpen, s.diskFull = 0, 0
 	s.checkpointDelay, s.commitDelay = millisecond, millisecond

@@ -11,8 +11,8 @@ import (
 )
 
 // conn is a connection: the client's end, two pipes, and the broker's end with
-// what package conn does there. Packets travel whole and in order; how they look
-// as bytes is tested elsewhere.
+// what package conn does there. What travels are the bytes of packets, in order,
+// and sometimes in two parts, the second of which may never arrive.
 type conn struct {
 	no      int
 	c       *client
@@ -20,8 +20,9 @@ type conn struct {
 	maximum uint32 // largest packet that the client takes
 
 	// the pipes
-	upAt, downAt     int64 // when the last packet arrives
-	upDead, downDead bool  // nothing arrives any more
+	upAt, downAt     int64  // when the last packet arrives
+	upDead, downDead bool   // nothing arrives any more
+	upBuf, downBuf   []byte // of a packet that has not arrived as a whole
 
 	// the broker's end
 	life       *life
@@ -36,6 +37,7 @@ type conn struct {
 	attached   bool
 	detached   bool
 	volatile   bool  // its session ends with it
+	known      bool  // the broker had a session for it
 	attachedAt int64 // broker clock at which the core took the CONNECT
 	others     bool  // another connection of the client was attached then
 
@@ -66,15 +68,53 @@ func (w *world) dial(c *client) *conn {
 
 func (k *conn) w() *world { return k.c.w }
 
+// encoded is a packet that has an encoding.
+type encoded interface {
+	packet.Packet
+	Append(dst []byte, v packet.Version) []byte
+}
+
 // send is what the client does to send a packet.
-func (k *conn) send(p any) {
+func (k *conn) send(p encoded) {
 	w := k.w()
-	k.upAt = max(k.upAt, w.now+w.about(w.swarm.latency))
-	w.after(k.upAt-w.now, func() {
-		if !k.upDead {
-			k.read(p)
+	for _, part := range k.parts(p) {
+		k.upAt = max(k.upAt, w.now+w.about(w.swarm.latency))
+		w.after(k.upAt-w.now, func() {
+			if !k.upDead {
+				k.upBuf = k.arrived(append(k.upBuf, part...), func(p packet.Packet) { k.read(p) })
+			}
+		})
+	}
+}
+
+// parts encodes a packet for the way.
+func (k *conn) parts(p encoded) [][]byte {
+	w := k.w()
+	b := p.Append(nil, k.version)
+	if w.oneIn(w.swarm.halves) {
+		at := 1 + w.rng.IntN(len(b)-1)
+		return [][]byte{b[:at], b[at:]}
+	}
+	return [][]byte{b}
+}
+
+// arrived hands on the packets that are whole and returns the rest.
+func (k *conn) arrived(b []byte, take func(packet.Packet)) []byte {
+	for {
+		h, ok, err := packet.ReadHeader(b)
+		if err != nil {
+			k.w().fail("connection %d of %s: %v", k.no, k.c.id, err)
 		}
-	})
+		if !ok || len(b) < h.Size+h.Length {
+			return b
+		}
+		p, err := packet.Decode(h, b[h.Size:h.Size+h.Length], k.version)
+		if err != nil {
+			k.w().fail("connection %d of %s: %v", k.no, k.c.id, err)
+		}
+		b = b[h.Size+h.Length:]
+		take(p)
+	}
 }
 
 // read is what the broker's end does with a packet.
@@ -205,12 +245,12 @@ func (k *conn) do(e *broker.Effect) {
 		}
 		k.sendDown(&packet.Ack{Kind: e.AckType, ID: id, Code: e.Code})
 	case broker.EffPacket:
-		k.sendDown(e.Packet)
+		k.sendDown(e.Packet.(encoded))
 	case broker.EffDeliver:
 		k.deliver(e)
 	case broker.EffClose:
 		k.closing = true
-		k.sendDown(closed{})
+		k.down(func() { k.c.receive(k, closed{}) })
 		w.after(w.about(w.swarm.latency), func() { k.read(lost{broker.CauseServer}) })
 	}
 }
@@ -283,12 +323,21 @@ func (k *conn) report(e *broker.Effect, why broker.DropReason) {
 }
 
 // sendDown sends a packet to the client.
-func (k *conn) sendDown(p any) {
+func (k *conn) sendDown(p encoded) {
+	for _, part := range k.parts(p) {
+		k.down(func() {
+			k.downBuf = k.arrived(append(k.downBuf, part...), func(p packet.Packet) { k.c.receive(k, p) })
+		})
+	}
+}
+
+// down lets something come to the client, some time later, in order.
+func (k *conn) down(do func()) {
 	w := k.w()
 	k.downAt = max(k.downAt, w.now+w.about(w.swarm.latency))
 	w.after(k.downAt-w.now, func() {
 		if !k.downDead {
-			k.c.receive(k, p)
+			do()
 		}
 	})
 }
@@ -338,7 +387,8 @@ func (s *scratch) input(k *conn, items []any) *broker.Input {
 			add(broker.OpAck)
 			w.log("%s>broker %s", k.c.id, describe(p))
 		case packet.Packet:
-			if _, is := p.(*packet.Connect); is {
+			if q, is := p.(*packet.Connect); is {
+				k.known = k.life.knows(q)
 				for _, o := range k.life.conns {
 					k.others = k.others || o != k && o.c == k.c && o.attached && !o.detached
 				}

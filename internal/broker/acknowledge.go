@@ -7,7 +7,7 @@ import (
 )
 
 // acknowledge takes PUBACK, PUBREC and PUBCOMP of a consumer and PUBREL of a
-// publisher.
+// publisher. What it answers bears the identifier that came [MQTT-2.2.1-5].
 func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 	s := l.session
 	if a.Kind == packet.PUBREL {
@@ -75,7 +75,8 @@ func (c *Core) before(s *Session, id uint16) (n uint64, qos byte, st session.Sta
 }
 
 // publisherReleased takes PUBREL: the identifier is free again, and PUBCOMP says
-// so when that is durable [MQTT-4.3.3-11].
+// so when that is durable [MQTT-4.3.3-11]. With the same identifier a new message may
+// come then [MQTT-4.3.3-12].
 func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 	code := packet.Success
 	if s.inbound.has(a.ID) {

@@ -5,7 +5,10 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )
 
-// connect takes the CONNECT that opens l.
+// connect takes the CONNECT that opens l: the session that the client identifier names
+// [MQTT-3.1.3-2] is thrown away [MQTT-3.1.2-4], gone on with [MQTT-3.1.2-5] or made
+// [MQTT-3.1.2-6], and CONNACK tells which [MQTT-3.1.4-4] [MQTT-3.1.4-5] [MQTT-3.2.2-2]
+// [MQTT-3.2.2-3]. Any identifier will do [MQTT-3.1.3-5].
 func (c *Core) connect(l *Link, p *packet.Connect) {
 	l.version = p.Version
 	l.terse = p.Version == packet.V5 && !p.RequestProblemInfo
@@ -24,7 +27,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	case assigned && p.Version == packet.V31:
 		c.refuseConnect(l, packet.ClientIDNotValid, "")
 		return
-	case assigned:
+	case assigned: // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
 		for id = c.cfg.NewClientID(); c.sessions[id] != nil; {
 			id = c.cfg.NewClientID()
 		}
@@ -75,7 +78,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		l.after = c.commit(&record.WillGone{ClientID: id})
 	}
 	s.link, l.session = l, s
-	if w := p.Will; w != nil {
+	if w := p.Will; w != nil { // [MQTT-3.1.2-7]
 		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
 			Delay: min(w.Delay, expiry), Expiry: w.Expiry, Expires: w.HasExpiry, Forward: w.Forward}
 		if s.durable() {
@@ -91,7 +94,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 			ack.HasSessionExpiry, ack.SessionExpiry = true, expiry
 		}
 		if assigned {
-			ack.AssignedClientID = id
+			ack.AssignedClientID = id // [MQTT-3.1.3-7]
 		}
 		if k := c.cfg.KeepAliveMax; k > 0 && (p.KeepAlive == 0 || p.KeepAlive > k) {
 			ack.HasServerKeepAlive, ack.ServerKeepAlive = true, k
@@ -118,6 +121,8 @@ func (c *Core) expiryOf(p *packet.Connect) uint32 {
 	return c.cfg.SessionExpiry
 }
 
+// refuseConnect says why, and closes: nothing more of that client is heard [MQTT-3.1.4-2]
+// [MQTT-3.1.4-6] [MQTT-3.2.2-7].
 func (c *Core) refuseConnect(l *Link, code packet.Reason, detail string) {
 	c.send(l, &packet.Connack{Code: code, Reason: detail}, 0)
 	c.hangUp(l, 0)
@@ -174,7 +179,7 @@ const (
 )
 
 // detach takes the session off its connection. expiry, if not nil, is a new
-// expiry interval from DISCONNECT.
+// expiry interval from DISCONNECT. Where it is not 0 the session stays [MQTT-3.1.2-23].
 func (c *Core) detach(l *Link, mode willMode, expiry *uint32) {
 	s := l.session
 	l.session, s.link = nil, nil

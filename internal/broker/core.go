@@ -227,7 +227,8 @@ func (c *Core) ack(l *Link, t packet.Type, id uint16, code packet.Reason, after 
 	e.Kind, e.AckType, e.ID, e.Code, e.After = EffAck, t, id, code, after
 }
 
-// closeLink ends a connection of the core's own accord. MQTT 5 is told why.
+// closeLink ends a connection of the core's own accord. MQTT 5 is told why [MQTT-4.13.2-1],
+// but not before CONNACK [MQTT-3.14.0-1].
 func (c *Core) closeLink(l *Link, code packet.Reason, detail string, after Position) {
 	if l.closed {
 		return
@@ -238,6 +239,7 @@ func (c *Core) closeLink(l *Link, code packet.Reason, detail string, after Posit
 	c.hangUp(l, after)
 }
 
+// hangUp closes; nothing is sent after it [MQTT-3.14.4-1].
 func (c *Core) hangUp(l *Link, after Position) {
 	l.closed = true
 	e := c.effect(l)
@@ -303,6 +305,8 @@ func (c *Core) Handle(now Time, in *Input) {
 
 func (l *Link) live() bool { return l.session != nil && !l.closed }
 
+// packet takes a packet of which a connection sends few. Until CONNECT is answered nothing
+// else is, and nothing else is sent [MQTT-3.2.0-1].
 func (c *Core) packet(l *Link, p packet.Packet) {
 	if !l.opened {
 		p, ok := p.(*packet.Connect)
@@ -319,11 +323,11 @@ func (c *Core) packet(l *Link, p packet.Packet) {
 	case *packet.Unsubscribe:
 		c.unsubscribe(l, p)
 	case *packet.Pingreq:
-		c.send(l, &packet.Pingresp{}, 0)
+		c.send(l, &packet.Pingresp{}, 0) // [MQTT-3.12.4-1]
 	case *packet.Disconnect:
 		c.disconnect(l, p)
 	case *packet.Auth:
-		// No session here was opened with an authentication method.
+		// No session here was opened with an authentication method [MQTT-4.12.0-6].
 		c.protocolError(l, packet.ProtocolError, "AUTH without an authentication method in CONNECT")
 	default:
 		c.protocolError(l, packet.ProtocolError, "unexpected packet")

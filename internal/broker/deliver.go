@@ -12,7 +12,10 @@ import (
 // the doubt is never larger than what the connection did, within these bounds.
 const minSendAhead, maxSendAhead = 16, 1024
 
-// pump sends what waits for s as far as the client's window allows.
+// pump sends what waits for s as far as the client's window allows: its Receive Maximum
+// at most are open [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2], and nothing but QoS 1 and 2 waits for it
+// [MQTT-3.3.4-10] [MQTT-4.9.0-3]. DUP is 0 the first time [MQTT-4.3.2-2] [MQTT-4.3.3-2] and
+// 1 from then on [MQTT-3.3.1-1], whatever the publisher's was [MQTT-3.3.1-3].
 func (c *Core) pump(s *Session) {
 	l := s.link
 	if l == nil || l.closed {

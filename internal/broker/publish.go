@@ -9,7 +9,9 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
-// publish takes a PUBLISH of the client on l.
+// publish takes a PUBLISH of the client on l and answers as its QoS demands
+// [MQTT-3.3.4-1]: PUBACK and PUBREC leave when the message is durable, which is when the
+// broker owns it [MQTT-4.3.2-4] [MQTT-4.3.3-8].
 func (c *Core) publish(l *Link, p *packet.Publish) {
 	s := l.session
 	if p.QoS == 2 && s.inbound.has(p.ID) && (p.Dup || !s.unsure.has(p.ID)) {
@@ -59,8 +61,8 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 	}
 }
 
-// distribute gives m to everybody who subscribed, storing it where it must be
-// stored. publisher and l are nil for a will w whose client is gone. It is false,
+// distribute gives m to everybody who subscribed [MQTT-4.5.0-1], storing it where it must
+// be stored. publisher and l are nil for a will w whose client is gone. It is false,
 // and nothing has happened, when a limit refuses the message.
 func (c *Core) distribute(publisher *Session, l *Link, m *record.Message, w *will) (matched, ok bool) {
 	rt := c.route(m.Topic)
@@ -123,7 +125,9 @@ type fanout struct {
 }
 
 // applyMessage is what a stored message does to durable state: the same when it
-// is appended and when it is read back.
+// is appended and when it is read back. Each session gets it with the lower QoS of the
+// two [MQTT-3.8.4-8], and with RETAIN only where it asked for that [MQTT-3.3.1-12]
+// [MQTT-3.3.1-13].
 func (c *Core) applyMessage(rt *route, f *fanout) {
 	m := f.msg
 	if m.QoS > 0 || m.QueueQoS0 {
@@ -210,6 +214,7 @@ func (c *Core) deliverVolatile(to *recipient, f *fanout) {
 	c.enqueueVolatile(s, attr, f, 0)
 }
 
+// sendQoS0 sends once, without DUP and identifier [MQTT-4.3.1-1].
 func (c *Core) sendQoS0(l *Link, attr *session.Attr, m *Message, after Position) {
 	if l.full {
 		c.counts.QoS0Lost++

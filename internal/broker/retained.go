@@ -16,7 +16,8 @@ type retained struct {
 }
 
 // retain makes m the retained message of its topic, or, when it is empty, lets
-// the topic have none [MQTT-3.3.1-6].
+// the topic have none [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]. It is no part of any
+// session: it stays when that ends (3.1.1: [MQTT-3.1.2-7]).
 func (c *Core) retain(m *record.Message, pos Position, ext Extent) {
 	if len(m.Payload) == 0 {
 		c.unretain(string(m.Topic))

@@ -17,7 +17,8 @@ type route struct {
 }
 
 // recipient is one session of a route, its overlapping subscriptions as one:
-// the highest QoS of them and all their identifiers [MQTT-3.3.4-2, 3.3.4-4].
+// the highest QoS of them and all their identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3]
+// [MQTT-3.3.4-4].
 type recipient struct {
 	s      *Session
 	qos    byte

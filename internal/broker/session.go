@@ -9,7 +9,8 @@ import (
 const volatileSID = 1 << 63
 
 // Session is what the broker keeps for a client, or for a group of a shared
-// subscription, which has a queue too but no connection.
+// subscription, which has a queue too but no connection. It is there for as long as the
+// connection at least [MQTT-4.1.0-1].
 type Session struct {
 	sid      uint64
 	clientID string // of a group: "$share/name/filter"

@@ -11,7 +11,8 @@ import (
 // take from. It is durable as soon as one member's session is. With every member
 // away it waits like a session.
 //
-// A delivery given to a durable member moves into that member's queue. One given
+// A delivery given to a durable member moves into that member's queue, and is completed
+// to him, when he is back, too [MQTT-4.8.2-4]. One given
 // to a member without durable state is lent: it stays in the group's queue until
 // the member has acknowledged it, and comes back when the member goes.
 type group struct {
@@ -196,7 +197,7 @@ func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 	s, sub := m.sub.session, m.sub
 	attr := session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap, Group: g.sid} // [MQTT-4.8.2-3]
 	if sub.subID != 0 {
-		attr.SubIDs = []uint32{sub.subID}
+		attr.SubIDs = []uint32{sub.subID} // [MQTT-3.3.4-5]
 	}
 	switch {
 	case attr.QoS == 0:

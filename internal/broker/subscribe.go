@@ -10,7 +10,10 @@ import (
 )
 
 // subscribe takes a SUBSCRIBE: each of its filters as if it came alone
-// [MQTT-3.8.4-5], one SUBACK for all, then the retained messages.
+// [MQTT-3.8.4-5], one SUBACK for all [MQTT-3.8.4-1], with its identifier [MQTT-3.8.4-2]
+// [MQTT-2.2.1-6] and a code for each in their order [MQTT-3.8.4-6] [MQTT-3.8.4-7]
+// [MQTT-3.9.3-1], then the retained messages. Wildcards are for everybody
+// (3.1.1: [MQTT-3.8.3-2]).
 func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 	s := l.session
 	codes := make([]packet.Reason, len(p.Subscriptions))
@@ -59,6 +62,10 @@ func checkFilter(filter string) packet.Reason {
 	return packet.Success
 }
 
+// unsubscribe removes the subscriptions whose filters are the very same [MQTT-3.10.4-1]:
+// nothing new comes [MQTT-3.10.4-2], what waits stays [MQTT-3.10.4-3]. One UNSUBACK with the
+// identifier answers in every case [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6]
+// [MQTT-2.2.1-6], a code for each filter in their order [MQTT-3.11.3-1].
 func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 	s := l.session
 	codes := make([]packet.Reason, len(p.Filters))
@@ -81,7 +88,7 @@ func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 	c.send(l, &packet.Unsuback{ID: p.ID, Codes: codes}, l.after)
 }
 
-// applySubscribed makes or replaces a subscription of s.
+// applySubscribed makes or replaces a subscription of s [MQTT-3.8.4-3].
 func (c *Core) applySubscribed(r *record.Subscribed, s *Session) {
 	c.dirty(s)
 	if s.durable() {
@@ -126,7 +133,8 @@ func (c *Core) dropSub(s *Session, i int) {
 }
 
 // sendRetained gives a new subscription the retained messages of its topics.
-// They wait in the queue of the session like others, RETAIN set [MQTT-3.3.1-8].
+// They wait in the queue of the session like others, RETAIN set [MQTT-3.3.1-8]
+// [MQTT-3.3.1-9], also when the subscription replaces another [MQTT-3.8.4-4].
 func (c *Core) sendRetained(s *Session, sub *subscription) {
 	const perRecord = 512
 	var q record.Queued

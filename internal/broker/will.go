@@ -11,7 +11,8 @@ type will struct {
 	mark mark
 }
 
-// publishWill publishes a will and forgets it. It is published like any message;
+// publishWill publishes a will, retained or not as it says [MQTT-3.1.2-14]
+// [MQTT-3.1.2-15], and forgets it [MQTT-3.1.2-10]. It is published like any message;
 // a limit that refuses it leaves it in the ledger of nobody, so it waits and is
 // tried again.
 func (c *Core) publishWill(w *will) {

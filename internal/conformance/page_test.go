@@ -51,7 +51,10 @@ func firstDifference(there, want string) string {
 	return fmt.Sprintf("it has %d lines and should have %d", len(a), len(b))
 }
 
-var tag = regexp.MustCompile(`MQTT-[0-9]+(\.[0-9]+)+-[0-9]+`)
+var tag = regexp.MustCompile(`(3\.1\.1: \[)?MQTT-[0-9]+(\.[0-9]+)+-[0-9]+`)
+
+// of311 begins the tag of a statement of 3.1.1 whose number has another meaning in 5.0.
+const of311 = "3.1.1: ["
 
 // tags are the files in which a statement is named, as it is where it is
 // implemented, without tests and this package.
@@ -74,7 +77,7 @@ func tags(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
-		for _, id := range tag.FindAllString(string(source), -1) {
+		for _, id := range tag.FindAllString(string(source), -1) { // with of311, if that is there
 			if !slices.Contains(found[id], relative) {
 				found[id] = append(found[id], relative)
 			}
@@ -98,8 +101,7 @@ runs the same suite against any broker; [what it finds elsewhere](conformance-ot
 
 The numbers are those of Appendix B of the standards, the words are ours. A statement that
 binds only clients is not listed. **Implemented** names the files, below ` + "`internal/`" + `, whose
-comments name the statement; where nothing is named, it follows from what the code is and
-the checks alone speak for it. The code names statements by their number in 5.0, or in
+comments name the statement, or says why none does. The code names statements by their number in 5.0, or in
 3.1.1 where 5.0 has none; for 3.1.1 that of the counterpart counts. **Checks** are those of
 ` + "`internal/conformance`" + `, by name (` + "`--only NAME`" + ` runs one); a *watch* looks at every packet
 that arrives in any check.
@@ -128,10 +130,64 @@ func render(r *conformance.Report, tags map[string][]string) string {
 			if s.Reason != "" {
 				result += ": " + s.Reason
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s.ID, cell(s.What), cell(strings.Join(where(s, tags), " ")), cell(strings.Join(s.Checks, " ")), cell(result))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s.ID, cell(s.What), cell(implemented(s, tags)), cell(strings.Join(s.Checks, " ")), cell(result))
 		}
 	}
 	return b.String()
+}
+
+// nowhere says of statements that no file implements why that is so.
+var nowhere = map[conformance.Version]map[string]string{
+	conformance.V311: {
+		"MQTT-3.3.5-2": "there are no rules yet about who may publish where",
+		"MQTT-6.0.0-1": noWebSocket,
+		"MQTT-6.0.0-2": noWebSocket,
+		"MQTT-6.0.0-4": noWebSocket,
+		"MQTT-7.0.0-1": "there are no bridges yet: Holdfast is a server only",
+		"MQTT-7.0.0-2": "there are no extensions that a client has to know",
+	},
+	conformance.V5: {
+		"MQTT-3.1.2-28": "there is no response information to return",
+		"MQTT-3.2.2-9":  "every QoS is supported",
+		"MQTT-3.2.2-10": "every QoS is supported",
+		"MQTT-3.2.2-12": "every QoS is supported",
+		"MQTT-3.2.2-13": "retained messages are supported",
+		"MQTT-4.12.0-2": noMethod,
+		"MQTT-4.12.0-4": noMethod,
+		"MQTT-4.12.0-5": noMethod,
+		"MQTT-4.12.1-2": noMethod,
+		"MQTT-6.0.0-1":  noWebSocket,
+		"MQTT-6.0.0-2":  noWebSocket,
+		"MQTT-6.0.0-4":  noWebSocket,
+	},
+}
+
+const (
+	noWebSocket = "there is no WebSocket listener yet"
+	noMethod    = "there is no authentication method yet, so no exchange begins"
+)
+
+// implemented says where a statement is implemented, or why nowhere.
+func implemented(s conformance.Verdict, tags map[string][]string) string {
+	if files := where(s, tags); len(files) > 0 {
+		return strings.Join(files, " ")
+	}
+	return nowhere[s.Version][s.ID]
+}
+
+// No row of the page is without a file or a word, and no word is there in vain.
+func TestEveryStatementIsImplementedSomewhere(t *testing.T) {
+	found := tags(t)
+	for _, s := range conformance.Statements() {
+		files := where(conformance.Verdict{Statement: s}, found)
+		why := nowhere[s.Version][s.ID]
+		switch {
+		case len(files) == 0 && why == "":
+			t.Errorf("%s of MQTT %s (%s) is named in no comment of the code, and nowhere has no word on it", s.ID, s.Version, s.What)
+		case len(files) > 0 && why != "":
+			t.Errorf("%s of MQTT %s is implemented in %q, so what nowhere says of it in page_test.go can go: %s", s.ID, s.Version, files, why)
+		}
+	}
 }
 
 // where are the files that implement a statement.
@@ -151,6 +207,7 @@ func where(s conformance.Verdict, tags map[string][]string) []string {
 		if _, in5 := statementOf5[s.ID]; !in5 {
 			files = append(files, tags[s.ID]...)
 		}
+		files = append(files, tags[of311+s.ID]...)
 	}
 	slices.Sort(files)
 	return slices.Compact(files)

@@ -15,7 +15,9 @@ const (
 
 // outputAliases are the topic aliases that the client has been told. The first
 // topics that are delivered get one and keep it as long as the connection
-// lasts. They exist only on the wire: nothing stored ever names one.
+// lasts [MQTT-3.3.2-7], as many as it takes and none where it takes none
+// [MQTT-3.3.2-11] [MQTT-3.1.2-27]. They exist only on the wire: nothing stored ever
+// names one.
 type outputAliases struct {
 	topicAliases map[string]uint16
 	aliasesLeft  int // how many more may be given

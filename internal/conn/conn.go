@@ -14,7 +14,7 @@ import (
 // Conn is one client connection. Serve runs it; Push gives it work; both are
 // safe together with Close.
 type Conn struct {
-	nc   net.Conn
+	nc   net.Conn // carries bytes in order and without loss, whatever it is [MQTT-4.2-1]
 	cfg  *Config
 	link *broker.Link
 

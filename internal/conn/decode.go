@@ -74,9 +74,9 @@ func (c *Conn) takePublish(in *Batch, h packet.Header, body []byte) error {
 }
 
 // checkPublish enforces what MQTT 5 leaves to the connection, and resolves the
-// topic alias.
+// topic alias, any from 1 to the maximum that CONNACK named [MQTT-3.3.2-12].
 func (c *Conn) checkPublish(p *packet.Publish) error {
-	if p.QoS > 0 && int(c.unacked.Add(1)) > c.cfg.ReceiveMaximum { // [MQTT-3.3.4-9]
+	if p.QoS > 0 && int(c.unacked.Add(1)) > c.cfg.ReceiveMaximum { // [MQTT-3.3.4-7]
 		return &packet.Error{Code: packet.ReceiveMaximumExceeded, Packet: packet.PUBLISH,
 			Detail: fmt.Sprintf("more than %d unacknowledged", c.cfg.ReceiveMaximum)}
 	}
@@ -119,7 +119,7 @@ func (c *Conn) takeAck(in *Batch, h packet.Header, body []byte) error {
 func (c *Conn) takePacket(in *Batch, h packet.Header, body []byte) (stop bool, err error) {
 	switch h.Type {
 	case packet.CONNECT:
-		if c.connected { // [MQTT-3.1.0-2]
+		if c.connected { // [MQTT-3.1.0-2]; so there is one CONNACK, too [MQTT-3.2.0-2]
 			return false, protocolError(packet.CONNECT, "a second CONNECT")
 		}
 	case packet.SUBSCRIBE, packet.UNSUBSCRIBE, packet.PINGREQ, packet.DISCONNECT:

@@ -28,7 +28,8 @@ func (w *writer) deliver(e *broker.Effect) bool {
 			w.report(e, broker.DropMessageExpired)
 			return true
 		}
-		// What has been begun is brought to its end, expired or not.
+		// What has been begun is brought to its end, expired or not [MQTT-4.3.3-7]
+		// [MQTT-4.3.3-13].
 		p.HasExpiry, p.Expiry = true, uint32(max((rest+999)/1000, 1)) // [MQTT-3.3.2-6]
 	}
 	v := c.peer.version

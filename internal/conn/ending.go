@@ -65,7 +65,7 @@ func (c *Conn) finish(e ending) {
 		c.hold.put()
 		c.hold = nil
 	}
-	c.aliases = nil
+	c.aliases = nil // [MQTT-3.3.2-7]
 }
 
 // dropQueue forgets what waits for the writer. c.mu is held.
@@ -175,7 +175,8 @@ func (c *Conn) onReadError(err error) (e ending, again bool) {
 }
 
 // setKeepAlive takes the client's keep alive, or the server's when CONNACK
-// overrides it [MQTT-3.1.2-21], in seconds; 0: none.
+// overrides it [MQTT-3.1.2-21], in seconds; 0: none. Where it
+// does not, the client's counts [MQTT-3.2.2-22].
 func (c *Conn) setKeepAlive(seconds uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

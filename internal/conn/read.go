@@ -174,6 +174,7 @@ func (c *Conn) grow() {
 }
 
 // refuse ends the connection because of what the client sent.
+// The connection ends in every case [MQTT-4.13.1-1] [MQTT-4.13.2-1].
 func (c *Conn) refuse(err error) ending {
 	var pe *packet.Error
 	if !errors.As(err, &pe) {

@@ -326,7 +326,7 @@ func (c *Conn) freeReceiveMaximum(n int32) {
 	}
 }
 
-// fail ends the connection after a failed write.
+// fail ends the connection after a failed write (3.1.1: [MQTT-4.8.0-2]).
 func (c *Conn) fail(err error) {
 	c.cfg.Logger.Debug("write failed", "remote", c.Remote(), "error", err)
 	c.mu.Lock()

@@ -40,6 +40,8 @@ func (d *decoder) protocolVersion() Version {
 	return 0
 }
 
+// decodeConnect reads the fields in the order that the standard gives them: client
+// identifier, will, user name, password [MQTT-3.1.3-1].
 func decodeConnect(d *decoder) *Connect {
 	p := &Connect{RequestProblemInfo: true}
 	d.version = d.protocolVersion()
@@ -66,10 +68,11 @@ func decodeConnect(d *decoder) *Connect {
 	}
 	// The remaining length takes precedence over these flags in MQTT 3.1.
 	more := func() bool { return p.Version != V31 || len(d.b) > 0 }
+	// [MQTT-3.1.2-16] [MQTT-3.1.2-17] [MQTT-3.1.3-12]; with a flag that is 0 nothing may be left.
 	if flags&connectUsername != 0 && more() {
 		p.HasUsername, p.Username = true, d.text("user name")
 	}
-	if flags&connectPassword != 0 && more() {
+	if flags&connectPassword != 0 && more() { // [MQTT-3.1.2-18] [MQTT-3.1.2-19]
 		p.HasPassword, p.Password = true, d.binary("password")
 	}
 	d.end()
@@ -81,7 +84,7 @@ func (d *decoder) checkConnectFlags(flags byte) {
 	case d.err != nil:
 	case flags&connectReserved != 0: // [MQTT-3.1.2-3]
 		d.fail(MalformedPacket, "the reserved connect flag is set")
-	case flags&connectWill == 0 && flags&(connectRetain|3<<3) != 0: // [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15]
+	case flags&connectWill == 0 && flags&(connectRetain|3<<3) != 0: // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
 		d.fail(MalformedPacket, "will QoS or will retain is set without the will flag")
 	case flags>>3&3 == 3: // 3.1.1: [MQTT-3.1.2-14], 5.0: [MQTT-3.1.2-12]
 		d.fail(MalformedPacket, "will QoS is 3")

@@ -130,6 +130,7 @@ func (d *decoder) topicName(what string, code Reason) string {
 }
 
 // filter returns a topic filter; only what it means can make it invalid then.
+// filter reads a topic filter, which is text [MQTT-3.8.3-1] [MQTT-3.10.3-1].
 func (d *decoder) filter() string {
 	f := d.text("topic filter")
 	if d.err == nil && f == "" {

@@ -69,7 +69,8 @@ func (e *encoder) binary(b []byte) {
 	e.b = append(e.b, b...)
 }
 
-// properties writes the length of what write writes, and that.
+// properties writes the length of what write writes, and that: the length also when it
+// is 0 [MQTT-2.2.2-1].
 func (e *encoder) properties(write func()) {
 	e.u8(0)
 	from := len(e.b)

@@ -1,7 +1,7 @@
 package packet
 
 // Error says what is wrong with a packet. Every error of this package is an
-// *Error.
+// *Error, and every one of them ends the connection [MQTT-4.13.1-1].
 type Error struct {
 	Code   Reason // what to tell an MQTT 5 peer
 	Packet Type   // 0 when not even the type is known

@@ -8,7 +8,7 @@ import (
 
 // Properties are those that a message takes along to its receivers unchanged
 // [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17]
-// [MQTT-3.3.2-20]: what [Publish.Forward] and [Will.Forward] are made of.
+// [MQTT-3.3.2-20], user properties in their order [MQTT-3.3.2-18]: what [Publish.Forward] and [Will.Forward] are made of.
 type Properties struct {
 	HasPayloadFormat bool
 	PayloadFormat    byte   // 1: the payload is UTF-8

@@ -16,7 +16,7 @@ type Header struct {
 // error, when b ends before the header does. The packet is then
 // b[h.Size : h.Size+h.Length], as far as it has arrived.
 //
-// The type, the reserved flags [MQTT-2.1.3-1] [MQTT-2.2.2-2] and the length
+// The type, the reserved flags [MQTT-2.1.3-1] (3.1.1: [MQTT-2.2.2-2]) and the length
 // encoding [MQTT-1.5.5-1] are checked; a length in more bytes than it needs is
 // an error in every version. What depends on the version (PUBREL, SUBSCRIBE and
 // UNSUBSCRIBE may be marked as duplicates in MQTT 3.1 only) and the flags of
@@ -56,7 +56,8 @@ func flagsError(t Type, flags byte) *Error {
 		Detail: "reserved flags 0x" + string(hexDigits[flags]) + " in the first byte, expected 0x" + string(hexDigits[t.flags()])}
 }
 
-// flags returns the flags that the standard prescribes for t.
+// flags returns the flags that the standard prescribes for t: all but PUBLISH has fixed
+// ones [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1] [MQTT-3.15.1-1].
 func (t Type) flags() byte {
 	switch t {
 	case PUBREL, SUBSCRIBE, UNSUBSCRIBE:

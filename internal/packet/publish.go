@@ -205,8 +205,8 @@ func (p *Publish) Size(v Version) int {
 }
 
 // Append writes the packet. Its properties come in the order Forward, message
-// expiry, topic alias, subscription identifiers. ID is ignored at QoS 0. A
-// packet that would be longer than a packet can be, or whose topic name is, is
+// expiry, topic alias, subscription identifiers. ID is ignored at QoS 0
+// [MQTT-2.2.1-2]. A packet that would be longer than a packet can be, or whose topic name is, is
 // not written.
 func (p *Publish) Append(dst []byte, v Version) []byte {
 	remaining, properties := p.remaining(v)

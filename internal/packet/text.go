@@ -17,7 +17,8 @@ const (
 
 // validText says whether b is a string as MQTT wants it: UTF-8 without
 // surrogates [MQTT-1.5.3-1] [MQTT-1.5.4-1] and without U+0000 [MQTT-1.5.3-2]
-// [MQTT-1.5.4-2]. U+FEFF is like any other character [MQTT-1.5.3-3].
+// [MQTT-1.5.4-2]. U+FEFF is like any other character
+// [MQTT-1.5.3-3] [MQTT-1.5.4-3].
 func validText(b []byte) bool {
 	i := 0
 	for ; i+8 <= len(b); i += 8 {

@@ -22,7 +22,9 @@
 //
 // Below head every delivery is finished. From head to sent they were given to
 // the connection of now and each has a [State]; from sent to next they wait.
-// Nothing is ever inserted or reordered; the head advances over finished ones.
+// Nothing is ever inserted or reordered [MQTT-4.6.0-5] [MQTT-4.6.0-6]; the head advances
+// over finished ones, and a delivery is outstanding until then [MQTT-4.3.2-3]
+// [MQTT-4.3.3-3].
 //
 // Entries are kept in chunks of up to [ChunkEntries], each entry as the distance
 // of its position from the one before: about two bytes. A chunk never spans two

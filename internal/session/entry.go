@@ -59,5 +59,6 @@ type Entry struct {
 func (e *Entry) stored() bool { return e.Message == nil && e.Pos != 0 }
 
 // PacketID returns the packet identifier of delivery number n: 1 to 65535, and
-// different for any two of 65535 consecutive numbers.
+// different for any two of 65535 consecutive numbers, of which the queue has no more
+// in use [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1].
 func PacketID(n uint64) uint16 { return uint16((n-1)%65535) + 1 }

@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 }
 
 // CheckName returns an *Error if name is not a legal topic name: it has to have 1 to [MaxLength] bytes
-// [MQTT-4.7.3-1] [MQTT-4.7.3-3], no U+0000 [MQTT-4.7.3-2] and no wildcards [MQTT-4.7.1-1]. That it is UTF-8 is
+// [MQTT-4.7.3-1] [MQTT-4.7.3-3], no U+0000 [MQTT-4.7.3-2] and no wildcards [MQTT-4.7.0-1]. That it is UTF-8 is
 // for the decoder to see; names are never normalised [MQTT-4.7.3-4].
 func CheckName[T ~string | ~[]byte](name T) error {
 	if len(name) == 0 || len(name) > MaxLength {

@@ -68,7 +68,7 @@ func (t *Tree[V]) Delete(filter string, key uint64) (old V, ok bool) {
 
 // Match appends to dst the values of all filters that match name, one per subscription: a key whose filters overlap
 // comes more than once. name has to be legal, see [CheckName]. A filter that begins with a wildcard does not match a
-// name that begins with $ [MQTT-4.7.2-1].
+// name that begins with $ [MQTT-4.7.2-1]. Nothing but what matches is found [MQTT-3.3.2-3].
 //
 // The order depends on nothing but the subscriptions: the exact filter first, then wildcard filters by their place in
 // the trie, and within a filter by ascending key. Match does not allocate except to extend dst.

@@ -61,7 +61,7 @@ type checkJournal struct {
 
 // checkFinding is one thing that check found.
 type checkFinding struct {
-	Kind   string `json:"kind"` // segment, damage, torn, reclaimed, foreign
+	Kind   string `json:"kind"` // segment, damage, torn, reclaimed, leftover, foreign
 	Path   string `json:"path,omitempty"`
 	From   uint64 `json:"from,omitempty"`
 	To     uint64 `json:"to,omitempty"`
@@ -174,6 +174,13 @@ func (c *CheckCmd) finding(e journal.VerifyEvent) (checkFinding, bool) {
 		f.Kind = "reclaimed"
 		f.Detail = "no file holds these positions; that is right when nothing in them was needed any more"
 		return f, c.Verbose
+	case journal.VerifyLeftover:
+		f.Kind = "leftover"
+		f.Detail = "an interrupted compaction left it unfinished; the next start removes it"
+		if e.Err != nil {
+			f.Detail = fmt.Sprintf("an interrupted compaction left it, %v; the next start removes it", e.Err)
+		}
+		return f, true
 	case journal.VerifyForeign:
 		f.Kind = "foreign"
 		f.Detail = "not a file of the journal; ignored"

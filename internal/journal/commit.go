@@ -174,7 +174,7 @@ func (j *Journal) rotate(b *batch) error {
 	if err := syncDir(j.opt.FS, j.opt.Dir); err != nil {
 		return j.fail("sync", j.opt.Dir, err)
 	}
-	j.segments.add(&segment{ext: b.ext, first: b.extFirst, path: c.path}, c.written)
+	j.segments.add(&segment{ext: b.ext, last: b.ext, first: b.extFirst, path: c.path, stamp: b.stamp}, c.written)
 	return nil
 }
 

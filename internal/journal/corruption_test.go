@@ -345,8 +345,8 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		{"newer_version", func(t *testing.T, p *patient) {
-			p.edit(t, p.path(2), func(b []byte) []byte { binary.LittleEndian.PutUint32(b[8:], 2); return b })
-		}, 0, "version 2"},
+			p.edit(t, p.path(2), func(b []byte) []byte { binary.LittleEndian.PutUint32(b[8:], 3); return b })
+		}, 0, "version 3"},
 		{"missing_segment", func(t *testing.T, p *patient) {
 			if err := p.fs.Remove(p.path(2)); err != nil {
 				t.Fatal(err)
@@ -458,7 +458,7 @@ func FuzzRecover(f *testing.F) {
 			if cut > 0 {
 				b = b[:int(cut)%len(b)]
 			}
-			version = len(b) >= 12 && string(b[:8]) == "HOLDFAST" && binary.LittleEndian.Uint32(b[8:]) != 1
+			version = len(b) >= 12 && string(b[:8]) == "HOLDFAST" && binary.LittleEndian.Uint32(b[8:])-1 >= compactVersion
 			return b
 		})
 		var first []entry

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,15 +19,82 @@ type segmentFile struct {
 	first  Position // 0: the header is bad and no batch tells
 	stamp  Stamp    // of the header
 	detail string   // what is wrong with the header, or empty
+
+	last Extent // the last one whose frames it holds: itself, unless it was compacted
+	compacted
+}
+
+// compacted is what the header of a compacted segment says beside.
+type compacted struct {
+	is   bool
+	end  Position
+	runs int64 // bytes; those of a file with a bad header are not known
 }
 
 // end returns the position of the end of the file.
-func (f *segmentFile) end() Position { return f.first + Position(max(f.size-segmentHeadSize, 0)) }
+func (f *segmentFile) end() Position {
+	if f.compacted.is {
+		return f.compacted.end
+	}
+	return f.first + Position(max(f.size-segmentHeadSize, 0))
+}
 
-// listSegments finds the segments in dir, in order, and reads their headers.
-// foreign gets the names of the files that are not the journal's. A *VersionError
-// is the only error besides those of the file system.
-func listSegments(fs vfs.FS, dir string, foreign func(path string)) ([]segmentFile, error) {
+// leftover is a file that a compaction left when it was interrupted: one that it
+// had not finished, or one whose frames another has.
+type leftover struct {
+	path string
+	size int64
+	by   string // the file that has its frames; empty: it is unfinished
+}
+
+// why says which file makes it one too many; nil: it is unfinished.
+func (l *leftover) why() error {
+	if l.by == "" {
+		return nil
+	}
+	return fmt.Errorf("what is needed of it is in %s", l.by)
+}
+
+// listing is what a directory holds.
+type listing struct {
+	files     []segmentFile // in order
+	leftovers []leftover
+}
+
+// listSegments finds the segments in dir and reads their headers. foreign gets
+// the names of the files that are not the journal's. A *VersionError is the only
+// error besides those of the file system.
+func listSegments(fs vfs.FS, dir string, foreign func(path string)) (listing, error) {
+	var l listing
+	files, err := readHeads(fs, dir, foreign, &l)
+	if err != nil {
+		return l, err
+	}
+	for i := range files {
+		f := &files[i]
+		if n := len(l.files); n > 0 && f.ext <= l.files[n-1].last {
+			// It was about to be removed. Its frames, as far as they are needed, are
+			// in the one before.
+			by := &l.files[n-1]
+			if f.first == 0 || by.first <= f.first && f.first < by.end() {
+				l.leftovers = append(l.leftovers, leftover{f.path, f.size, by.path})
+				continue
+			}
+		}
+		l.files = append(l.files, *f)
+	}
+	for i := range l.files {
+		// A compacted one whose header is bad does not know where it ends.
+		if f := &l.files[i]; f.is && f.detail != "" && i+1 < len(l.files) {
+			if next := &l.files[i+1]; next.first != 0 {
+				f.compacted.end, f.last = next.first, next.ext-1
+			}
+		}
+	}
+	return l, nil
+}
+
+func readHeads(fs vfs.FS, dir string, foreign func(path string), l *listing) ([]segmentFile, error) {
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: list %s: %w", dir, err)
@@ -37,10 +105,18 @@ func listSegments(fs vfs.FS, dir string, foreign func(path string)) ([]segmentFi
 		path := fs.PathJoin(dir, name)
 		ext, ok := parseSegmentName(name)
 		if !ok {
-			foreign(path)
+			if !isCompactionName(name) {
+				foreign(path)
+				continue
+			}
+			info, err := fs.Stat(path)
+			if err != nil {
+				return nil, fmt.Errorf("journal: stat %s: %w", path, err)
+			}
+			l.leftovers = append(l.leftovers, leftover{path: path, size: info.Size()})
 			continue
 		}
-		f := segmentFile{ext: ext, path: path}
+		f := segmentFile{ext: ext, last: ext, path: path}
 		if err := f.readHead(fs); err != nil {
 			return nil, err
 		}
@@ -68,12 +144,13 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 	}
 	h, detail := decodeSegmentHead(buf)
 	switch {
-	case detail == "" && h.version != formatVersion:
-		return &VersionError{Path: f.path, Version: h.version, Supported: formatVersion}
+	case detail == "" && h.version != formatVersion && h.version != compactVersion:
+		return &VersionError{Path: f.path, Version: h.version, Supported: compactVersion}
 	case detail == "" && h.ext != f.ext:
 		detail = fmt.Sprintf("the header says segment %d", h.ext)
 	case detail == "":
-		f.first, f.stamp = h.first, h.stamp
+		f.first, f.stamp, f.last = h.first, h.stamp, h.last
+		f.compacted = compacted{is: h.version == compactVersion, end: h.end, runs: h.runs}
 		return nil
 	}
 	f.detail = detail
@@ -84,7 +161,17 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 	if err := readFull(file, f.path, buf); err != nil {
 		return err
 	}
-	f.first = firstByBatch(buf)
+	if f.first = firstByBatch(buf); f.first == 0 {
+		// Or the first run does, as far as it matters: what was before it is gone.
+		if h, detail := decodeRunHead(buf[segmentHeadSize:]); detail == "" {
+			f.first = h.pos
+			f.compacted = compacted{is: true, end: h.pos + Position(h.bytes), runs: f.size - segmentHeadSize}
+			n := int64(binary.LittleEndian.Uint32(buf[len(buf)-indexTailSize:]))*indexEntrySize + indexTailSize
+			if n <= f.runs && new(runIndex).decode(buf[f.size-n:]) == "" {
+				f.runs -= n
+			}
+		}
+	}
 	return nil
 }
 

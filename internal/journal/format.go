@@ -7,7 +7,8 @@ import (
 	"hash/crc32"
 )
 
-// The bytes of a segment file; all integers little-endian, all checksums
+// The bytes of a segment file as it is first written (run.go has those of one
+// that was compacted); all integers little-endian, all checksums
 // CRC-32C. docs/format/journal.md says the same at length.
 //
 //	segment   = segment header, batch*, [end mark], whatever a crash left
@@ -62,6 +63,11 @@ type segmentHead struct {
 	ext     Extent
 	first   Position
 	stamp   Stamp
+
+	// Of a compacted segment, version 2:
+	end  Position
+	last Extent
+	runs int64 // bytes
 }
 
 func (h segmentHead) encode() []byte {
@@ -72,6 +78,11 @@ func (h segmentHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[16:], h.first)
 	binary.LittleEndian.PutUint64(b[24:], uint64(h.stamp.Clock))
 	binary.LittleEndian.PutUint64(b[32:], uint64(h.stamp.Wall))
+	if h.version == compactVersion {
+		binary.LittleEndian.PutUint64(b[40:], h.end)
+		binary.LittleEndian.PutUint32(b[48:], h.last)
+		binary.LittleEndian.PutUint64(b[52:], uint64(h.runs))
+	}
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
@@ -95,7 +106,7 @@ func decodeSegmentHead(b []byte) (h segmentHead, detail string) {
 			Wall:  int64(binary.LittleEndian.Uint64(b[32:])),
 		},
 	}
-	if h.version != formatVersion {
+	if h.version != formatVersion && h.version != compactVersion {
 		return h, "" // the caller refuses it
 	}
 	if sum := crc32.Checksum(b[:60], castagnoli); sum != binary.LittleEndian.Uint32(b[60:]) {
@@ -103,6 +114,16 @@ func decodeSegmentHead(b []byte) (h segmentHead, detail string) {
 	}
 	if h.first < firstPosition {
 		return h, fmt.Sprintf("the header has first position %d, below %d", h.first, firstPosition)
+	}
+	if h.version == compactVersion {
+		h.end = binary.LittleEndian.Uint64(b[40:])
+		h.last = binary.LittleEndian.Uint32(b[48:])
+		h.runs = int64(binary.LittleEndian.Uint64(b[52:]))
+		if h.end < h.first || h.last < h.ext || h.runs < 0 {
+			return h, fmt.Sprintf("the header tells of segments %d to %d, positions %d to %d, %d bytes", h.ext, h.last, h.first, h.end, h.runs)
+		}
+	} else {
+		h.last = h.ext
 	}
 	return h, ""
 }
@@ -170,6 +191,12 @@ func decodeBatchHead(b []byte, pos Position) (h batchHead, detail string) {
 // pos. The first 4 bytes of b, where it is kept, do not count.
 func frameSum(b []byte, pos Position) uint32 {
 	return crc32.Update(uint32(pos), castagnoli, b[4:])
+}
+
+// putFrameHead fills in the header of the frame b at pos.
+func putFrameHead(b []byte, pos Position) {
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-frameHeadSize))
+	binary.LittleEndian.PutUint32(b, frameSum(b, pos))
 }
 
 // decodeFrame returns the body of the frame at the start of b. Detail says

@@ -19,7 +19,7 @@ type janitor struct {
 // which may be done more than once: none is removed and none is rewritten, so
 // that the files can be copied one after the other. New ones are still added,
 // and the newest still grows. It may be called by any goroutine, and waits for
-// no more than the removal of one file.
+// no more than the removal or renaming of one file.
 func (j *Journal) Hold() (release func()) {
 	j.janitor.mu.Lock()
 	defer j.janitor.mu.Unlock()

@@ -52,13 +52,13 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	if err := mkdirDurable(o.FS, o.Dir); err != nil {
 		return nil, rec, err
 	}
-	files, err := listSegments(o.FS, o.Dir, func(path string) {
+	found, err := listSegments(o.FS, o.Dir, func(path string) {
 		o.Logger.Warn("journal: ignoring a file that is not a segment", "path", path, "advice", "move it elsewhere")
 	})
 	if err != nil {
 		return nil, rec, err
 	}
-	files, unborn := splitUnborn(files)
+	files, unborn := splitUnborn(found.files)
 	damage := func(d Damage) {
 		rec.Damaged = append(rec.Damaged, d)
 		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
@@ -66,15 +66,15 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 			o.Lost(at, d.To)
 		}
 	}
-	start, err := findStart(o.Dir, files, from)
+	start, lost, err := findStart(o.Dir, files, from)
 	switch {
 	case err != nil && !o.AcceptMissing:
 		return nil, rec, err
-	case err != nil && len(files) > 0: // those that are there are all later
-		damage(Damage{Extent: files[0].ext, From: max(from, firstPosition), To: files[0].first, Err: err})
+	case err != nil && len(files) > 0: // what is there is all later
+		damage(Damage{Extent: files[max(start-1, 0)].ext, From: max(from, firstPosition), To: lost, Err: err})
 	}
 
-	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition)}
+	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition, lost)}
 	w.frame = func(pos Position, ext Extent, stamp Stamp, body []byte) error {
 		if pos < from {
 			return nil
@@ -105,6 +105,9 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	if err := settle(o, &w, unborn); err != nil {
 		return nil, rec, err
 	}
+	if err := clearAway(o, found.leftovers); err != nil {
+		return nil, rec, err
+	}
 	j := newJournal(o, &w)
 	rec.Duration = time.Since(began)
 	return j, rec, nil
@@ -120,28 +123,35 @@ func splitUnborn(files []segmentFile) (rest []segmentFile, unborn *segmentFile) 
 	return files, nil
 }
 
-// findStart returns the index of the segment that holds from.
-func findStart(dir string, files []segmentFile, from Position) (int, error) {
+// findStart returns the index of the segment that holds from. With an error it
+// is the first one that is whole, from position lost on.
+func findStart(dir string, files []segmentFile, from Position) (start int, lost Position, err error) {
 	from = max(from, firstPosition)
 	if len(files) == 0 {
 		if from > firstPosition {
-			return 0, missingError(dir, firstPosition, from)
+			return 0, 0, missingError(dir, firstPosition, from)
 		}
-		return 0, nil
+		return 0, 0, nil
 	}
-	start := -1
+	start = -1
 	for i := range files {
-		if files[i].first != 0 && files[i].first <= from {
+		f := &files[i]
+		if f.is {
+			// It holds only a few of its positions.
+			if start = i; from < f.end() {
+				start, lost, err = i+1, f.end(), missingError(f.path, from, f.end())
+			}
+		} else if f.first != 0 && f.first <= from {
 			start = i
 		}
 	}
 	if start >= 0 {
-		return start, nil
+		return start, lost, err
 	}
 	if files[0].first == 0 {
-		return 0, nil // its header is lost; it may well start there
+		return 0, 0, nil // its header is lost; it may well start there
 	}
-	return 0, missingError(files[0].path, from, files[0].first)
+	return 0, files[0].first, missingError(files[0].path, from, files[0].first)
 }
 
 func missingError(path string, from, to Position) error {
@@ -170,8 +180,8 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		return nil
 	}
 	f := &w.files[len(w.files)-1]
-	if f.first == 0 || w.cut < segmentHeadSize {
-		return nil // quarantined as a whole
+	if f.first == 0 || w.cut < segmentHeadSize || f.is {
+		return nil // quarantined as a whole, or whole in any case
 	}
 	first := f.first + Position(w.skipped)
 	again := 0 // nothing tells that even the segment's header is on the disk
@@ -214,6 +224,25 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 	return nil
 }
 
+// clearAway removes what interrupted compactions left. First the names are made
+// durable: the file that has the frames of a leftover may have got its name just
+// before the process died, and only the system knows.
+func clearAway(o Options, leftovers []leftover) error {
+	if len(leftovers) == 0 {
+		return nil
+	}
+	if err := syncDir(o.FS, o.Dir); err != nil {
+		return fmt.Errorf("journal: sync %s: %w", o.Dir, err)
+	}
+	for _, l := range leftovers {
+		if err := o.FS.Remove(l.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("journal: remove %s, which an interrupted compaction left: %w", l.path, err)
+		}
+		o.Logger.Info("journal: removed what an interrupted compaction left", "path", l.path)
+	}
+	return nil
+}
+
 // newJournal returns a Journal that goes on where w ended.
 func newJournal(o Options, w *walk) *Journal {
 	j := &Journal{opt: o}
@@ -226,14 +255,14 @@ func newJournal(o Options, w *walk) *Journal {
 	var end Position = firstPosition
 	for i := range w.files {
 		f := &w.files[i]
-		s := &segment{ext: f.ext, first: f.first, path: f.path, bytes: f.size}
+		s := &segment{ext: f.ext, last: f.last, first: f.first, path: f.path, bytes: f.size, compact: f.is, runs: f.runs, stamp: f.stamp}
 		if s.first == 0 {
 			s.first = end
 		}
 		switch {
 		case w.ends[i] != 0:
 			s.end = w.ends[i]
-		case i+1 < len(w.files) && w.files[i+1].ext == f.ext+1 && w.files[i+1].first != 0:
+		case i+1 < len(w.files) && w.files[i+1].ext == f.last+1 && w.files[i+1].first != 0:
 			s.end = w.files[i+1].first
 		default:
 			s.end = f.end()
@@ -246,7 +275,7 @@ func newJournal(o Options, w *walk) *Journal {
 		s.end = max(s.end, s.first)
 		end = s.end
 		j.segments.list = append(j.segments.list, s)
-		j.appender.ext = f.ext + 1
+		j.appender.ext = f.last + 1
 	}
 	return j
 }

@@ -42,6 +42,8 @@ type Reader struct {
 
 	next int      // size of the next chunk
 	last Position // end of the last chunk read
+
+	runs runReader // in a compacted segment, instead of chunk
 }
 
 // NewReader returns a Reader. It may be called by any goroutine.
@@ -95,6 +97,9 @@ func (r *Reader) readFile(pos, durable Position) ([]byte, error) {
 	if err := r.enter(pos, durable); err != nil {
 		return nil, err
 	}
+	if r.seg.compact {
+		return r.readRun(pos)
+	}
 	// What is not durable may still be written: never keep a copy of it.
 	end := min(r.segEnd, durable)
 	if r.last <= pos+chunkMax && pos <= r.last+chunkGap {
@@ -131,19 +136,24 @@ func (r *Reader) enter(pos, durable Position) error {
 		return nil
 	}
 	r.leave()
-	s, end, lost := r.j.segments.find(pos, durable)
-	if lost {
-		return &CorruptError{Path: r.j.opt.Dir, Detail: fmt.Sprintf("position %d was lost", pos), Advice: adviceDamage}
+	for {
+		s, end, lost := r.j.segments.find(pos, durable)
+		if lost {
+			return &CorruptError{Path: r.j.opt.Dir, Detail: fmt.Sprintf("position %d was lost", pos), Advice: adviceDamage}
+		}
+		if s == nil {
+			return ErrGone
+		}
+		f, err := s.acquire(r.j.opt.FS)
+		if errors.Is(err, errReplaced) {
+			continue // the list has the other one since before this was said
+		}
+		if err != nil {
+			return err
+		}
+		r.seg, r.segEnd, r.file = s, end, f
+		return nil
 	}
-	if s == nil {
-		return ErrGone
-	}
-	f, err := s.acquire(r.j.opt.FS)
-	if err != nil {
-		return err
-	}
-	r.seg, r.segEnd, r.file = s, end, f
-	return nil
 }
 
 // leave gives the segment and the chunk back.
@@ -152,21 +162,13 @@ func (r *Reader) leave() {
 		r.seg.release()
 		r.seg, r.file = nil, nil
 	}
-	r.chunk = nil
+	r.chunk, r.runs = nil, runReader{}
 }
 
 // fill reads the n bytes from pos on into the chunk. Fewer are no error, when
 // the file ends.
 func (r *Reader) fill(pos Position, n int) error {
-	var buf []byte
-	if n > chunkMax {
-		buf = make([]byte, n)
-	} else {
-		if r.pooled == nil {
-			r.pooled = chunks.Get().(*[chunkMax]byte)
-		}
-		buf = r.pooled[:n]
-	}
+	buf := r.buffer(n)
 	r.chunk = nil
 	offset := segmentHeadSize + int64(pos-r.seg.first)
 	got, err := r.file.ReadAt(buf, offset)
@@ -175,6 +177,17 @@ func (r *Reader) fill(pos Position, n int) error {
 	}
 	r.chunk, r.chunkPos, r.last = buf[:got], pos, pos+Position(got)
 	return nil
+}
+
+// buffer returns n bytes to read into: those that the last chunk is in.
+func (r *Reader) buffer(n int) []byte {
+	if n > chunkMax {
+		return make([]byte, n)
+	}
+	if r.pooled == nil {
+		r.pooled = chunks.Get().(*[chunkMax]byte)
+	}
+	return r.pooled[:n]
 }
 
 // Release gives back all that the Reader holds: the block that it pins, the

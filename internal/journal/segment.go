@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"sync"
 
@@ -25,26 +26,46 @@ func parseSegmentName(name string) (ext Extent, ok bool) {
 	return ext, segmentName(ext) == name
 }
 
-// segment is a file of the journal. ext, first and path do not change; the
-// rest is guarded by segments.mu.
+// compactionName returns the name that a compacted segment has until it is whole.
+func compactionName(ext Extent) string { return fmt.Sprintf("%016d.tmp", ext) }
+
+func isCompactionName(name string) bool {
+	var ext Extent
+	_, err := fmt.Sscanf(name, "%016d.tmp", &ext)
+	return err == nil && compactionName(ext) == name
+}
+
+// segment is a file of the journal. What stands above current does not change; end, current and bytes are guarded by segments.mu.
 type segment struct {
-	ext   Extent
-	first Position
-	path  string
+	ext     Extent
+	last    Extent // the last one whose frames it holds: ext, unless it was compacted
+	first   Position
+	path    string
+	compact bool
+	runs    int64 // bytes of all runs of a compacted one
+	stamp   Stamp // of the header
 
 	current bool     // it is being written; end and bytes follow from what is durable
 	end     Position // exclusive
 	bytes   int64    // of the file
 
-	mu   sync.Mutex // guards what follows
-	file vfs.File   // open while readers use it
-	refs int
+	mu       sync.Mutex // guards what follows
+	file     vfs.File   // open while readers use it
+	index    *runIndex  // of a compacted one, while it is open
+	refs     int
+	replaced bool // the name leads to another file now
 }
+
+// errReplaced says that a segment was compacted since it was looked up.
+var errReplaced = errors.New("journal: the segment was compacted")
 
 // acquire returns the segment's file, open for reading until release.
 func (s *segment) acquire(fs vfs.FS) (vfs.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.file == nil && s.replaced {
+		return nil, errReplaced
+	}
 	if s.file == nil {
 		f, err := fs.Open(s.path, vfs.RandomReadsOption)
 		if errors.Is(err, os.ErrNotExist) {
@@ -52,6 +73,12 @@ func (s *segment) acquire(fs vfs.FS) (vfs.File, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("journal: open %s to read: %w", s.path, err)
+		}
+		if s.compact {
+			if s.index, err = readIndex(f, s.path, s.runs); err != nil {
+				_ = f.Close() // only read from
+				return nil, err
+			}
 		}
 		s.file = f
 	}
@@ -64,7 +91,7 @@ func (s *segment) release() {
 	defer s.mu.Unlock()
 	if s.refs--; s.refs == 0 {
 		_ = s.file.Close() // only read from: nothing can be lost
-		s.file = nil
+		s.file, s.index = nil, nil
 	}
 }
 
@@ -104,7 +131,7 @@ func (ss *segments) find(pos, durable Position) (s *segment, end Position, lost 
 	if pos < end {
 		return s, end, false
 	}
-	return nil, 0, i+1 < len(ss.list) && ss.list[i+1].ext == s.ext+1
+	return nil, 0, i+1 < len(ss.list) && ss.list[i+1].ext == s.last+1
 }
 
 // Extents returns the segments that exist, oldest first. It may be called by
@@ -122,17 +149,19 @@ func (j *Journal) Extents() []ExtentInfo {
 
 func (s *segment) info(durable Position) ExtentInfo {
 	if !s.current {
-		return ExtentInfo{Extent: s.ext, First: s.first, End: s.end, Bytes: s.bytes}
+		return ExtentInfo{Extent: s.ext, Last: s.last, First: s.first, End: s.end, Bytes: s.bytes, Compacted: s.compact}
 	}
 	end := max(durable, s.first)
-	return ExtentInfo{Extent: s.ext, First: s.first, End: end, Bytes: segmentHeadSize + int64(end-s.first)}
+	return ExtentInfo{Extent: s.ext, Last: s.last, First: s.first, End: end, Bytes: segmentHeadSize + int64(end-s.first)}
 }
 
 // ExtentInfo describes one segment.
 type ExtentInfo struct {
 	Extent     Extent
+	Last       Extent   // the last extent whose frames the file holds: Extent itself, unless it was compacted
 	First, End Position // End is exclusive
 	Bytes      int64    // size of the file
+	Compacted  bool
 }
 
 // Size returns how many bytes the segment files have, without what is not
@@ -148,7 +177,8 @@ func (j *Journal) Size() int64 {
 	return n
 }
 
-// Remove deletes a segment for good. The newest, which tells where to go on
+// Remove deletes the segment file of an extent, and of those compacted with it,
+// for good. The newest, which tells where to go on
 // after a restart, can not be removed. A Reader that is in the segment may go
 // on until its Release. It may be called by any goroutine but a concurrent
 // Remove.
@@ -172,23 +202,31 @@ func (j *Journal) Remove(ext Extent) error {
 	if s == nil {
 		return fmt.Errorf("journal: remove segment %d: it is the newest, or there is none", ext)
 	}
+	j.segments.remove(s)
+	s.setReplaced(true) // a compacted one may get the name
 	if err := j.opt.FS.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.setReplaced(false)
+		j.segments.insert(s)
 		return fmt.Errorf("journal: remove %s: %w", s.path, err)
 	}
-	j.segments.remove(ext)
 	if err := syncDir(j.opt.FS, j.opt.Dir); err != nil {
 		return fmt.Errorf("journal: sync %s after removing %s: %w", j.opt.Dir, s.path, err)
 	}
 	return nil
 }
 
-func (ss *segments) remove(ext Extent) {
+func (ss *segments) remove(s *segment) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	for i, s := range ss.list {
-		if s.ext == ext {
-			ss.list = append(ss.list[:i], ss.list[i+1:]...)
-			return
-		}
+	if i := slices.Index(ss.list, s); i >= 0 {
+		ss.list = slices.Delete(ss.list, i, i+1)
 	}
+}
+
+// insert undoes remove.
+func (ss *segments) insert(s *segment) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	i := sort.Search(len(ss.list), func(i int) bool { return ss.list[i].ext > s.ext })
+	ss.list = slices.Insert(ss.list, i, s)
 }

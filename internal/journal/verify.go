@@ -11,11 +11,12 @@ type VerifyKind uint8
 
 // The kinds of VerifyEvent.
 const (
-	VerifySegment VerifyKind = iota + 1 // a segment was read: From, To, Batches, Frames, Bytes
-	VerifyDamage                        // From..To can not be read: Err
-	VerifyTorn                          // the Bytes from position From on were never promised; the next start cuts them
-	VerifyMissing                       // no segment holds From..To: they were reclaimed, or the file was lost
-	VerifyForeign                       // a file that is not the journal's: Path
+	VerifySegment  VerifyKind = iota + 1 // a segment was read: From, To, Batches, Frames, Bytes
+	VerifyDamage                         // From..To can not be read: Err
+	VerifyTorn                           // the Bytes from position From on were never promised; the next start cuts them
+	VerifyMissing                        // no segment holds From..To: they were reclaimed, or the file was lost
+	VerifyForeign                        // a file that is not the journal's: Path
+	VerifyLeftover                       // Path, of Bytes, is what an interrupted compaction left: unfinished, or Err says who has its frames; the next start removes it
 )
 
 // String returns the kind in a word.
@@ -31,6 +32,8 @@ func (k VerifyKind) String() string {
 		return "missing"
 	case VerifyForeign:
 		return "foreign"
+	case VerifyLeftover:
+		return "leftover"
 	}
 	return fmt.Sprintf("VerifyKind(%d)", uint8(k))
 }
@@ -60,7 +63,7 @@ type Report struct {
 }
 
 // Verify reads all segments in dir, checks every checksum and visits what it
-// finds: foreign files first, then segments in order, each behind what is
+// finds: foreign files and leftovers first, then segments in order, each behind what is
 // wrong with it. It writes nothing. Damage is no error; errors are a
 // *[VersionError], segments that overlap, and those of the file system.
 //
@@ -69,13 +72,16 @@ type Report struct {
 // batches tell otherwise.
 func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
 	var r Report
-	files, err := listSegments(fs, dir, func(path string) {
+	found, err := listSegments(fs, dir, func(path string) {
 		visit(VerifyEvent{Kind: VerifyForeign, Path: path})
 	})
 	if err != nil {
 		return r, err
 	}
-	files, unborn := splitUnborn(files)
+	for _, l := range found.leftovers {
+		visit(VerifyEvent{Kind: VerifyLeftover, Path: l.path, Bytes: l.size, Err: l.why()})
+	}
+	files, unborn := splitUnborn(found.files)
 
 	w := walk{fs: fs, files: files, end: firstPosition}
 	paths := make(map[Extent]string, len(files))

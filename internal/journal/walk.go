@@ -60,7 +60,12 @@ func (w *walk) run(start int) error {
 		}
 		w.batches, w.frames = 0, 0
 		w.buf, w.skipped, w.last, w.cut, w.torn = w.buf[:0], 0, scanned{}, 0, 0
-		if f.first != 0 {
+		switch {
+		case f.is:
+			if err := w.readCompacted(f); err != nil {
+				return err
+			}
+		case f.first != 0:
 			if err := w.read(i); err != nil {
 				return err
 			}
@@ -92,10 +97,13 @@ func (w *walk) join(i, start int) error {
 	}
 	prev := &w.files[i-1]
 	switch {
+	case f.is && f.detail != "" && f.first > w.end:
+		f.first = w.end // as far as its first run tells, it is there that it starts
+		return nil
 	case f.first < w.end:
 		return &CorruptError{Path: f.path, Detail: fmt.Sprintf("it starts at position %d, the segment before it ends at %d", f.first, w.end),
 			Advice: "two journals were mixed in one directory: restore the one that belongs there"}
-	case f.ext == prev.ext+1:
+	case f.ext == prev.last+1:
 		w.damage(Damage{Extent: prev.ext, From: w.end, To: f.first, Err: &CorruptError{
 			Path: prev.path, Offset: prev.size, Advice: adviceDamage,
 			Detail: fmt.Sprintf("it ends at position %d, the next segment starts at %d", w.end, f.first),
@@ -172,6 +180,81 @@ func (w *walk) skip(f *segmentFile) int {
 		return 0
 	}
 	return int(w.from - f.first)
+}
+
+// readCompacted visits what a compacted segment holds. It was whole before it got
+// its name, so all that is bad in it is damage.
+func (w *walk) readCompacted(f *segmentFile) error {
+	var err error
+	if w.buf, err = readSegment(w.fs, f, w.buf, 0); err != nil {
+		return err
+	}
+	if f.detail == "" {
+		w.stamp = f.stamp
+	}
+	damage := func(off int64, from, to Position, detail string) {
+		w.damage(Damage{Extent: f.ext, From: from, To: to, Err: &CorruptError{Path: f.path, Offset: off, Advice: adviceDamage,
+			Detail: fmt.Sprintf("%s; what was kept of positions %d to %d can not be read", detail, from, to)}})
+	}
+	size := int64(len(w.buf))
+	x := runIndex{end: min(segmentHeadSize+f.runs, size)}
+	if detail := x.decode(w.buf[x.end:]); detail != "" {
+		damage(x.end, f.end(), f.end(), detail)
+	}
+	// pos is where the next run has to begin, or after it.
+	pos := f.first
+	for off := int64(segmentHeadSize); off < x.end; {
+		h, detail := decodeRunHead(w.buf[off:x.end])
+		frames := off + runHeadSize
+		switch {
+		case detail != "":
+		case int64(h.bytes) > x.end-frames:
+			detail = fmt.Sprintf("a run of %d bytes is cut off after %d", h.bytes, x.end-frames)
+		case h.pos < pos || h.pos+Position(h.bytes) > f.end():
+			detail = fmt.Sprintf("a run of position %d stands where %d to %d should be", h.pos, pos, f.end())
+		}
+		if detail != "" {
+			next := x.after(off)
+			to := f.end()
+			if next < x.end {
+				if h, detail := decodeRunHead(w.buf[next:x.end]); detail == "" && h.pos >= pos {
+					to = h.pos
+				}
+			}
+			damage(off, pos, to, detail)
+			off, pos = next, to
+			continue
+		}
+		w.batches++
+		p := part{off: int(frames), to: int(frames) + int(h.bytes), hasHead: true}
+		at := func(k int) Position { return h.pos + Position(k-p.off) }
+		for k := p.off; k < p.to; {
+			body, size, detail := decodeFrame(w.buf[k:p.to], at(k))
+			if detail == "" {
+				w.frames++
+				if err := w.frame(at(k), f.ext, f.stamp, body); err != nil {
+					return err
+				}
+				k += size
+				continue
+			}
+			next := k + size
+			if size == 0 || next < p.to {
+				if _, _, detail := decodeFrame(w.buf[next:p.to], at(next)); size == 0 || detail != "" {
+					next = p.to
+				}
+			}
+			damage(int64(k), at(k), at(next), detail)
+			k = next
+		}
+		off, pos = int64(p.to), h.pos+Position(h.bytes)
+	}
+	if want := segmentHeadSize + f.runs; want > size {
+		damage(size, pos, f.end(), fmt.Sprintf("%d bytes are missing at its end", want-size))
+	}
+	w.end = f.end()
+	w.last, w.cut = scanned{}, len(w.buf)
+	return nil
 }
 
 // part visits the frames of a part that is not torn.

@@ -11,13 +11,16 @@ import (
 // made again from it. missing says what is not there when they do not; it is empty
 // when they do. It looks at headers only.
 func Whole(fs vfs.FS, dir string) (missing string, err error) {
-	files, err := listSegments(fs, dir, func(string) {})
+	found, err := listSegments(fs, dir, func(string) {})
 	if err != nil {
 		return "", err
 	}
 	end := Position(firstPosition)
-	for i := range files {
-		f := &files[i]
+	for i := range found.files {
+		f := &found.files[i]
+		if f.is {
+			return fmt.Sprintf("most of positions %d to %d, since %s was compacted", f.first, f.end(), f.path), nil
+		}
 		if f.first == 0 {
 			continue // nothing in it tells; the next does
 		}

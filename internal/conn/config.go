@@ -12,6 +12,8 @@ import (
 // [Batch.Done] on every batch after the core has handled it.
 type Queue interface {
 	Submit(*Batch)
+	// SubmitAll submits several; the list may be used again afterwards.
+	SubmitAll([]*Batch)
 }
 
 // Reader reads stored messages. It belongs to one goroutine at a time.
@@ -47,6 +49,11 @@ type Config struct {
 	FreeReader func(Reader)
 	// Now is the broker clock, for message expiry. Any goroutine calls it.
 	Now func() broker.Time
+
+	// Pollers, if not nil, read the connections that they can read.
+	Pollers *Pollers
+	// Ended, if not nil, is called when a connection that was started is over.
+	Ended func(*Conn)
 
 	// ConnectTimeout is how long a new connection has for its CONNECT.
 	ConnectTimeout time.Duration

@@ -18,7 +18,8 @@ type Conn struct {
 	cfg  *Config
 	link *broker.Link
 
-	input  // of the reading goroutine
+	polled // of the poller, if it has one
+	input  // of the reading goroutine, or the poller
 	output // of the writing goroutine, while there is one
 
 	// unacked counts QoS 1 and 2 publishes of an MQTT 5 client that it has no
@@ -66,24 +67,46 @@ type input struct {
 func New(nc net.Conn, cfg *Config) *Conn {
 	c := &Conn{nc: nc, cfg: cfg}
 	c.room.L = &c.mu
-	c.onReadable = c.tryRead
-	c.raw = rawConn(nc)
+	if c.sock = cfg.Pollers.take(nc); c.sock != nil {
+		c.nc, c.raw = c.sock, c.sock.rawConn()
+		return c
+	}
+	if c.raw = rawConn(nc); c.raw != nil {
+		c.onReadable = c.tryRead
+	}
 	return c
 }
 
 // Remote is the client's address.
 func (c *Conn) Remote() string {
+	if c.sock != nil {
+		return c.sock.remote
+	}
 	if a := c.nc.RemoteAddr(); a != nil {
 		return a.String()
 	}
 	return ""
 }
 
-// Serve reads until the connection ends, tells the core, and closes it. It
-// returns when no input of this connection will be submitted anymore.
-func (c *Conn) Serve(link *broker.Link) {
+// Start serves the connection: its packets are submitted until it ends, the core
+// is told, and it is closed. Then no input of it will be submitted anymore, and
+// [Config.Ended] is called. Start does not wait for that.
+func (c *Conn) Start(link *broker.Link) {
 	c.link = link
-	c.finish(c.read())
+	if c.sock != nil {
+		c.sock.start(c, time.Now().Add(c.cfg.ConnectTimeout))
+		return
+	}
+	go func() {
+		c.finish(c.read())
+		c.ended()
+	}()
+}
+
+func (c *Conn) ended() {
+	if f := c.cfg.Ended; f != nil {
+		f(c)
+	}
 }
 
 // Close ends the connection at once: nothing is flushed.
@@ -158,7 +181,7 @@ func (c *Conn) signal(kind broker.OpKind) {
 // submit hands a batch of the reader to the core, after waiting for room.
 func (c *Conn) submit(b *Batch) {
 	c.mu.Lock()
-	for c.inflight >= MaxBatches && !c.flushed && !c.failed {
+	for c.sock == nil && c.inflight >= MaxBatches && !c.flushed && !c.failed {
 		c.room.Wait()
 	}
 	if c.flushed || c.failed || c.over {
@@ -169,13 +192,27 @@ func (c *Conn) submit(b *Batch) {
 	c.inflight++
 	c.announced = true
 	b.counted = true
-	c.cfg.Queue.Submit(b)
+	c.hand(b)
 	c.mu.Unlock()
+}
+
+// hand submits a batch of the reader.
+func (c *Conn) hand(b *Batch) {
+	if c.sock != nil {
+		c.sock.p.gather(b)
+	} else {
+		c.cfg.Queue.Submit(b)
+	}
 }
 
 func (c *Conn) batchDone() {
 	c.mu.Lock()
 	c.inflight--
-	c.room.Signal() // only the reader waits
+	if c.sock == nil {
+		c.room.Signal() // only the reader waits
+	} else if c.paused && c.inflight <= MaxBatches/2 {
+		c.paused = false
+		c.sock.wake()
+	}
 	c.mu.Unlock()
 }

@@ -11,10 +11,12 @@
 //
 // # Goroutines
 //
-// A connection has one goroutine for reading, which waits for bytes without
-// holding a buffer where the operating system tells us that there are some. It
-// has one for writing only while there is something to write. So a connection
-// that is silent costs one parked goroutine and a few hundred bytes.
+// On Linux a connection that is a plain socket is read by one of the [Pollers],
+// each a goroutine for very many connections; another has one goroutine for
+// reading. Either waits without a buffer where the operating system tells us when
+// there are bytes. For writing there is one only while there is something to write,
+// and one for several connections when those have little ([Writers]). So a silent
+// connection costs a few hundred bytes, and its memory in the system.
 //
 // # Batches
 //

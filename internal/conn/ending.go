@@ -23,6 +23,14 @@ type ending struct {
 // finish tells the core that the connection is over, says a last word to the
 // client where there is one to say, and closes.
 func (c *Conn) finish(e ending) {
+	if c.beginFinish(e) {
+		c.drain()
+	}
+	c.endFinish()
+}
+
+// beginFinish tells whether the connection has to be drained before endFinish.
+func (c *Conn) beginFinish(e ending) (drain bool) {
 	c.mu.Lock()
 	if c.sealed && !c.failed {
 		// The core had asked for the end before the client did something.
@@ -32,7 +40,7 @@ func (c *Conn) finish(e ending) {
 		b := getBatch(c)
 		b.add(broker.OpClosed)
 		b.Cause, b.Err = e.cause, e.err
-		c.cfg.Queue.Submit(b)
+		c.hand(b)
 	}
 	c.over = true
 	switch {
@@ -49,14 +57,16 @@ func (c *Conn) finish(e ending) {
 		c.sealed = true
 		c.dropQueue()
 	}
-	polite := !c.failed && (e.say != nil || e.cause == broker.CauseServer)
+	drain = !c.failed && (e.say != nil || e.cause == broker.CauseServer)
 	c.mu.Unlock()
-
 	c.log(e)
-	if polite {
-		c.drain()
+	return drain
+}
+
+func (c *Conn) endFinish() {
+	if c.sock == nil {
+		c.nc.Close()
 	}
-	c.nc.Close()
 	c.mu.Lock()
 	c.sealed, c.failed = true, true
 	c.dropQueue()
@@ -95,14 +105,7 @@ func (c *Conn) log(e ending) {
 // TCP connection with unread bytes resets it, and the client would lose the
 // DISCONNECT that says why.
 func (c *Conn) drain() {
-	c.mu.Lock()
-	c.draining = true
-	if c.flushed {
-		c.nc.SetReadDeadline(time.Now().Add(c.cfg.Linger))
-	} else {
-		c.nc.SetReadDeadline(time.Now().Add(c.cfg.WriteStall + c.cfg.Linger))
-	}
-	c.mu.Unlock()
+	c.startDraining()
 	b := getSmall()
 	defer b.put()
 	for {
@@ -112,24 +115,43 @@ func (c *Conn) drain() {
 	}
 }
 
+func (c *Conn) startDraining() {
+	c.mu.Lock()
+	c.draining = true
+	if c.flushed {
+		c.nc.SetReadDeadline(time.Now().Add(c.cfg.Linger))
+	} else {
+		c.nc.SetReadDeadline(time.Now().Add(c.cfg.WriteStall + c.cfg.Linger))
+	}
+	c.mu.Unlock()
+}
+
 // afterDisconnect waits, after the client's DISCONNECT, for either side to
 // close. Nothing that comes is looked at [MQTT-3.14.4-2].
 func (c *Conn) afterDisconnect() ending {
-	c.mu.Lock()
-	if !c.flushed {
-		c.nc.SetReadDeadline(time.Now().Add(c.cfg.ConnectTimeout))
-	}
-	c.mu.Unlock()
+	c.startIgnoring()
 	b := getSmall()
 	defer b.put()
 	for {
 		if _, err := c.nc.Read(b.b); err != nil {
-			if c.isFlushed() {
-				return ending{cause: broker.CauseServer}
-			}
-			return ending{cause: broker.CauseLost, why: err}
+			return c.ignored(err)
 		}
 	}
+}
+
+func (c *Conn) startIgnoring() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.flushed {
+		c.nc.SetReadDeadline(time.Now().Add(c.cfg.ConnectTimeout))
+	}
+}
+
+func (c *Conn) ignored(err error) ending {
+	if c.isFlushed() {
+		return ending{cause: broker.CauseServer}
+	}
+	return ending{cause: broker.CauseLost, why: err}
 }
 
 func (c *Conn) isFlushed() bool {

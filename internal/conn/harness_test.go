@@ -35,6 +35,12 @@ func (q *bench) Submit(b *Batch) {
 	q.mu.Unlock()
 }
 
+func (q *bench) SubmitAll(list []*Batch) {
+	for _, b := range list {
+		q.Submit(b)
+	}
+}
+
 func (q *bench) Read(pos broker.Position) ([]byte, error) {
 	if f, ok := q.store[pos]; ok {
 		return f, nil
@@ -56,11 +62,9 @@ func start(t *testing.T, cfg Config, f func(t *testing.T, q *bench)) {
 		cfg = cfg.WithDefaults()
 		server, client := net.Pipe()
 		q.client = client
+		cfg.Ended = func(*Conn) { close(q.ended) }
 		q.c = New(server, &cfg)
-		go func() {
-			q.c.Serve(new(broker.Link))
-			close(q.ended)
-		}()
+		q.c.Start(new(broker.Link))
 		defer func() {
 			client.Close()
 			<-q.ended

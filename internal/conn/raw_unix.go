@@ -25,8 +25,8 @@ func rawConn(nc net.Conn) syscall.RawConn {
 // tryRead reads and processes until there is nothing more; false: wait. The
 // buffer is taken when there may be something and given back when there is not.
 //
-// A read that does not fill its buffer has emptied the socket: what comes later
-// wakes the wait, so the read that would only say EAGAIN is spared.
+// A read that does not fill its buffer may be followed by the end, which wakes
+// nobody when it was told together with what was read: so it reads until EAGAIN.
 func (c *Conn) tryRead(fd uintptr) bool {
 	for {
 		into := c.target()
@@ -45,9 +45,6 @@ func (c *Conn) tryRead(fd uintptr) bool {
 		}
 		if c.stop, c.readErr = c.took(); c.stop || c.readErr != nil {
 			return true
-		}
-		if n < len(room) {
-			return false
 		}
 	}
 }

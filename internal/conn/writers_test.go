@@ -18,17 +18,15 @@ func TestWritersPassOnWhatWaits(t *testing.T) {
 	for _, stuck := range []int{0, 3, shareSize - 1, conns - 1} {
 		synctest.Test(t, func(t *testing.T) {
 			q := &bench{t: t}
-			cfg := Config{Queue: q, Now: func() broker.Time { return 1 }}.WithDefaults()
+			ended := make(chan struct{}, conns)
+			cfg := Config{Queue: q, Now: func() broker.Time { return 1 },
+				Ended: func(*Conn) { ended <- struct{}{} }}.WithDefaults()
 			var all []*Conn
 			var clients []net.Conn
-			ended := make(chan struct{}, conns)
 			for range conns {
 				server, client := net.Pipe()
 				c := New(server, &cfg)
-				go func() {
-					c.Serve(new(broker.Link))
-					ended <- struct{}{}
-				}()
+				c.Start(new(broker.Link))
 				all, clients = append(all, c), append(clients, client)
 			}
 			synctest.Wait()

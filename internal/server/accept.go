@@ -11,13 +11,13 @@ import (
 
 // accept takes connections until the listener is closed.
 func (s *Server) accept(l net.Listener) {
-	wait := time.Duration(0)
+	wait, name := time.Duration(0), l.Addr().String()
 	for {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
 			wait = 0
-			go s.serve(nc, l.Addr().String())
+			s.serve(nc, name)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -36,20 +36,23 @@ func (s *Server) accept(l net.Listener) {
 	}
 }
 
-// serve runs a connection.
+// serve begins to serve a connection.
 func (s *Server) serve(nc net.Conn, listener string) {
-	c := conn.New(nc, &s.conns)
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
 		nc.Close()
 		return
 	}
+	c := conn.New(nc, &s.conns)
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
 
-	c.Serve(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener}))
+	c.Start(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener}))
+}
 
+// ended hears that a connection is over.
+func (s *Server) ended(c *conn.Conn) {
 	s.mu.Lock()
 	delete(s.open, c)
 	if s.empty != nil && len(s.open) == 0 {

@@ -29,6 +29,17 @@ func (in *inbox) Submit(b *conn.Batch) {
 	}
 }
 
+// SubmitAll implements [conn.Queue].
+func (in *inbox) SubmitAll(list []*conn.Batch) {
+	in.mu.Lock()
+	first := len(in.list) == 0
+	in.list = append(in.list, list...)
+	in.mu.Unlock()
+	if first {
+		in.poke()
+	}
+}
+
 // call has the loop call f between two turns.
 func (in *inbox) call(f func()) {
 	in.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		Queue: in, NewReader: store.newReader, FreeReader: store.freeReader, Now: clock.now,
 		ConnectTimeout: o.ConnectTimeout, MaximumPacketSize: o.MaxPacketSize,
 		TopicAliasMaximum: o.TopicAliasMaximum, ReceiveMaximum: o.ReceiveMaximum, Logger: o.Logger,
+		Pollers: conn.NewPollers(runtime.GOMAXPROCS(0) / 2), Ended: s.ended,
 	}.WithDefaults()
 	s.loop = &loop{
 		s: s, core: core, journal: store.journal, in: in, clock: clock, inline: o.Memory,
@@ -159,6 +161,7 @@ func (s *Server) run() {
 
 	s.closeListeners()
 	s.closeConns()
+	s.conns.Pollers.Close()
 	close(s.stop)
 	<-committed
 	s.background.Wait()

@@ -10,7 +10,8 @@ type Allowance struct {
 	Total    int64 // bytes
 
 	used    int64
-	crowded int // queues over their share
+	crowded int       // queues over their share
+	spare   [][]Entry // to make runs of, at most spareRuns
 }
 
 // Used is how many bytes the queues take: entries, and each message once.
@@ -31,7 +32,6 @@ type volatile struct {
 	runs      []run
 	gone      int     // runs gone from the front since the beginning: what a Cursor counts from
 	coded     int     // of runs
-	spare     []Entry // to make the next run of
 	bytes     int64   // entries in memory and their messages
 	crowded   bool
 }
@@ -44,6 +44,29 @@ type run struct {
 
 // runEntries is the most entries of a run in memory.
 const runEntries = 512
+
+// spareRuns is how many empty runs are kept for whichever queue needs one next:
+// 64 of 36 KiB.
+const spareRuns = 64
+
+// newRun gives memory for a run; for the only one of a queue, a little.
+func (a *Allowance) newRun(only bool) []Entry {
+	if only {
+		return make([]Entry, 0, 8)
+	}
+	if n := len(a.spare); n > 0 {
+		mem := a.spare[n-1]
+		a.spare = a.spare[:n-1]
+		return mem
+	}
+	return make([]Entry, 0, runEntries)
+}
+
+func (a *Allowance) keep(mem []Entry) {
+	if cap(mem) >= runEntries && len(a.spare) < spareRuns {
+		a.spare = append(a.spare, mem[:0])
+	}
+}
 
 // SetVolatile makes an empty queue that ends with its connection and keeps its
 // entries in memory, which counts against a.
@@ -103,11 +126,7 @@ func (v *volatile) push(q *Queue, n uint64, e *Entry) {
 		if r != nil {
 			r.trim()
 		}
-		if v.spare == nil {
-			v.spare = make([]Entry, 0, 8)
-		}
-		v.runs = append(v.runs, run{chunk: chunk{first: n}, mem: v.spare})
-		v.spare = nil
+		v.runs = append(v.runs, run{chunk: chunk{first: n}, mem: v.allowance.newRun(r == nil)})
 		r = &v.runs[len(v.runs)-1]
 	}
 	r.mem = append(r.mem, *e)
@@ -118,7 +137,7 @@ func (v *volatile) push(q *Queue, n uint64, e *Entry) {
 // pushCoded appends the entry of a stored message, r being the last run.
 func (v *volatile) pushCoded(q *Queue, r *run, n uint64, e *Entry) {
 	if r != nil && r.count == 0 {
-		v.spare = r.mem
+		v.allowance.keep(r.mem)
 		v.runs = v.runs[:len(v.runs)-1]
 		r = nil
 	}
@@ -212,7 +231,7 @@ func (v *volatile) drop() {
 		r.chunk, r.mem = chunk{first: r.end()}, r.mem[:0]
 		return
 	} else {
-		v.spare = r.mem[:0]
+		v.allowance.keep(r.mem)
 	}
 	*r = run{}
 	v.gone++

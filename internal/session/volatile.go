@@ -30,9 +30,9 @@ const entryCost = 96
 type volatile struct {
 	allowance *Allowance
 	runs      []run
-	gone      int     // runs gone from the front since the beginning: what a Cursor counts from
-	coded     int     // of runs
-	bytes     int64   // entries in memory and their messages
+	gone      int   // runs gone from the front since the beginning: what a Cursor counts from
+	coded     int   // of runs
+	bytes     int64 // entries in memory and their messages
 	crowded   bool
 }
 

@@ -5,241 +5,145 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"io"
+	"strings"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/holdfast-mqtt/holdfast/internal/journal"
-	"github.com/holdfast-mqtt/holdfast/internal/server"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
+	"github.com/holdfast-mqtt/holdfast/internal/inspect"
 )
 
-// CheckCmd reads a whole data folder, checks every checksum in it, and writes
-// nothing.
+// CheckCmd reads a whole data folder, checks all that can be checked in it, and
+// changes nothing.
 type CheckCmd struct {
-	Dir     string `arg:"" help:"The data folder, as given to serve --data." placeholder:"DIR"`
+	Dir     string `arg:"" help:"The data folder, as given to serve --data, or a backup." placeholder:"DIR"`
 	JSON    bool   `name:"json" help:"As one JSON object."`
-	Verbose bool   `short:"v" help:"A line for each file as well."`
+	Verbose bool   `short:"v" help:"A line for each file and each reclaimed range as well."`
 }
 
 // Help says what the results mean.
 func (c *CheckCmd) Help() string {
-	return `Exit code 0: all that was acknowledged can be read. 3: some of it cannot; each place
-is named. 1: it could not be checked (not there, no permission, a newer version).
+	return `It verifies every checksum of the journal and of the checkpoint, brings the state up as
+the next start would, and then looks whether all hangs together: every message that a
+queue or a retained topic names is there, every count agrees, and the ledger balances
+(accepted = delivered + waiting + dropped), for each session and in all. No byte of the
+folder changes.
+
+Exit code 0: sound, all that was acknowledged can be read. 3: damaged; each place is
+named, and which sessions miss what. 1: it could not be checked (not there, no
+permission, a newer version, a broker runs on it). 2: wrong usage.
 
 A torn tail is no damage: it is the end of a write that a crash interrupted, was never
 acknowledged, and the next start cuts it.
 
-Stop the broker first, or check a copy: while one runs on the folder its checkpoint
-cannot be opened (exit code 1), and its newest file may look torn.`
-}
-
-// checkResult is what check found, as --json prints it.
-type checkResult struct {
-	Data     string          `json:"data"`
-	Clean    bool            `json:"clean"`
-	Journal  checkJournal    `json:"journal"`
-	State    checkCheckpoint `json:"checkpoint"`
-	Findings []checkFinding  `json:"findings"`
-}
-
-// checkJournal sums up the journal.
-type checkJournal struct {
-	Segments   int        `json:"segments"`
-	Batches    int64      `json:"batches"`
-	Frames     int64      `json:"frames"`
-	Bytes      int64      `json:"bytes"`
-	TornBytes  int64      `json:"torn_bytes"`
-	First      uint64     `json:"first_position"`
-	End        uint64     `json:"end_position"`
-	LastWrite  *time.Time `json:"last_write,omitempty"`
-	DamagedLen uint64     `json:"damaged_bytes"`
-
-	gaps []journal.VerifyEvent // positions that no file holds
-}
-
-// checkFinding is one thing that check found.
-type checkFinding struct {
-	Kind   string `json:"kind"` // segment, damage, torn, reclaimed, leftover, foreign
-	Path   string `json:"path,omitempty"`
-	From   uint64 `json:"from,omitempty"`
-	To     uint64 `json:"to,omitempty"`
-	Detail string `json:"detail,omitempty"`
+While a broker runs on the folder its files change as they are read. Make a backup,
+which does not stop the broker and is checked as it is made:
+  holdfast backup --data DIR TARGET`
 }
 
 // Run checks.
 func (c *CheckCmd) Run(ctx context.Context, s Streams) error {
-	result := checkResult{Data: c.Dir, Findings: []checkFinding{}}
-	if err := c.journal(s, &result); err != nil {
-		return err
-	}
-	unchecked := c.state(&result)
-	if unchecked == nil {
-		result.compare()
-	}
-	result.Clean = unchecked == nil && result.damages() == 0
-	var err error
-	if c.JSON {
-		err = json.NewEncoder(s.Out).Encode(result)
-	} else {
-		err = c.print(s, &result)
-	}
+	began := time.Now()
+	shown := newProgress(s)
+	r, err := inspect.Check(ctx, c.Dir, shown.show)
+	shown.end()
+	var used *folder.InUseError
 	switch {
+	case errors.As(err, &used):
+		return fmt.Errorf("%s cannot be checked while a broker runs on it (process %s), as its files change meanwhile. "+
+			"Make a backup, which is checked as it is made and does not stop the broker: holdfast backup --data %s TARGET",
+			c.Dir, used.PID, c.Dir)
 	case err != nil:
 		return err
-	case result.damages() > 0:
+	}
+	if !c.Verbose {
+		r.Findings = brief(r.Findings)
+	}
+	if c.JSON {
+		err = json.NewEncoder(s.Out).Encode(r)
+	} else {
+		err = printCheck(s.Out, r, time.Since(began))
+	}
+	if err == nil && !r.Sound {
 		return &ExitError{Code: ExitDamaged}
-	default:
-		return unchecked
-	}
-}
-
-// journal reads all files of the journal.
-func (c *CheckCmd) journal(s Streams, result *checkResult) error {
-	dir, err := journalIn(c.Dir)
-	if err != nil {
-		return err
-	}
-	j := &result.Journal
-	report, err := journal.Verify(vfs.Default, dir, func(e journal.VerifyEvent) {
-		switch e.Kind {
-		case journal.VerifySegment:
-			j.Segments++
-			c.progress(s, j.Segments, e)
-		case journal.VerifyMissing:
-			j.gaps = append(j.gaps, e)
-		}
-		if f, ok := c.finding(e); ok {
-			result.Findings = append(result.Findings, f)
-		}
-	})
-	c.endProgress(s)
-	if err != nil {
-		return fmt.Errorf("%s cannot be checked: %w", c.Dir, err)
-	}
-	j.Batches, j.Frames, j.Bytes, j.TornBytes = report.Batches, report.Frames, report.Bytes, report.TornBytes
-	j.First, j.End = report.First, report.End
-	for _, d := range report.Damaged {
-		j.DamagedLen += d.To - d.From
-	}
-	if report.LastStamp.Wall != 0 {
-		at := time.UnixMilli(report.LastStamp.Wall).UTC()
-		j.LastWrite = &at
-	}
-	return nil
-}
-
-// damages counts the findings that are damage.
-func (r *checkResult) damages() (n int) {
-	for _, f := range r.Findings {
-		if f.Kind == "damage" {
-			n++
-		}
-	}
-	return n
-}
-
-// journalIn finds the journal of a data folder.
-func journalIn(data string) (string, error) {
-	dir := server.JournalDir(data)
-	_, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(data); err != nil {
-			return "", fmt.Errorf("%s cannot be checked: %w; give the folder that 'holdfast serve' has as --data", data, err)
-		}
-		return "", fmt.Errorf("%s is no data folder: there is no journal in it; give the folder that 'holdfast serve' has as --data", data)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s cannot be checked: %w", data, err)
-	}
-	return dir, nil
-}
-
-// finding makes an event one for the result; segments and what was reclaimed
-// are for who asked for more.
-func (c *CheckCmd) finding(e journal.VerifyEvent) (checkFinding, bool) {
-	f := checkFinding{Path: e.Path, From: e.From, To: e.To}
-	switch e.Kind {
-	case journal.VerifySegment:
-		f.Kind = "segment"
-		f.Detail = fmt.Sprintf("%s in %s, %s", count(e.Frames, "record", "records"), count(e.Batches, "batch", "batches"), bytesText(e.Bytes))
-		return f, c.Verbose
-	case journal.VerifyDamage:
-		f.Kind = "damage"
-	case journal.VerifyTorn:
-		f.Kind = "torn"
-		f.Detail = "never acknowledged; the next start cuts it"
-	case journal.VerifyMissing:
-		f.Kind = "reclaimed"
-		f.Detail = "no file holds these positions; that is right when nothing in them was needed any more"
-		return f, c.Verbose
-	case journal.VerifyLeftover:
-		f.Kind = "leftover"
-		f.Detail = "an interrupted compaction left it unfinished; the next start removes it"
-		if e.Err != nil {
-			f.Detail = fmt.Sprintf("an interrupted compaction left it, %v; the next start removes it", e.Err)
-		}
-		return f, true
-	case journal.VerifyForeign:
-		f.Kind = "foreign"
-		f.Detail = "not a file of the journal; ignored"
-	default:
-		return f, false
-	}
-	if e.Err != nil {
-		f.Detail = e.Err.Error()
-	}
-	return f, true
-}
-
-// print writes the result for a person.
-func (c *CheckCmd) print(s Streams, r *checkResult) error {
-	for _, f := range r.Findings {
-		where := f.Path
-		if f.To > f.From {
-			if where != "" {
-				where += ", "
-			}
-			where += fmt.Sprintf("positions %d to %d", f.From, f.To)
-		}
-		fmt.Fprintf(s.Out, "%-10s %s: %s\n", f.Kind, where, f.Detail)
-	}
-	j := r.Journal
-	fmt.Fprintf(s.Out, "journal    %s, %s, %s in %s, positions %d to %d\n",
-		count(int64(j.Segments), "file", "files"), bytesText(j.Bytes), count(j.Frames, "record", "records"),
-		count(j.Batches, "batch", "batches"), j.First, j.End)
-	if j.LastWrite != nil {
-		fmt.Fprintf(s.Out, "last write %s\n", j.LastWrite.Format(time.RFC3339))
-	}
-	if j.TornBytes > 0 {
-		fmt.Fprintf(s.Out, "torn tail  %s, never acknowledged; the next start cuts it\n", bytesText(j.TornBytes))
-	}
-	if r.State.Checked {
-		fmt.Fprintf(s.Out, "checkpoint %s, %s, with the journal up to position %d\n",
-			count(r.State.Entries, "entry", "entries"), bytesText(r.State.Bytes), r.State.Applied)
-	}
-	var err error
-	switch n := r.damages(); {
-	case r.Clean:
-		_, err = fmt.Fprintf(s.Out, "%s: clean\n", c.Dir)
-	case n > 0:
-		_, err = fmt.Fprintf(s.Out, "%s: DAMAGED in %s. Keep a copy of the folder and look at the disk.\n", c.Dir, count(int64(n), "place", "places"))
 	}
 	return err
 }
 
-// progress shows on a terminal that something is going on.
-func (c *CheckCmd) progress(s Streams, segments int, e journal.VerifyEvent) {
-	if s.Terminal && !c.JSON {
-		fmt.Fprintf(s.Out, "\r\x1b[Kchecked %s, up to position %d", count(int64(segments), "file", "files"), e.To)
+// brief leaves out what is as it should be.
+func brief(all []inspect.Finding) []inspect.Finding {
+	list := []inspect.Finding{}
+	for _, f := range all {
+		if f.Kind != inspect.Segment && f.Kind != inspect.Reclaimed {
+			list = append(list, f)
+		}
 	}
+	return list
 }
 
-func (c *CheckCmd) endProgress(s Streams) {
-	if s.Terminal && !c.JSON {
-		fmt.Fprint(s.Out, "\r\x1b[K")
+// mostFindings is how many findings are printed; --json has all.
+const mostFindings = 100
+
+// printCheck writes a report for a person.
+func printCheck(w io.Writer, r *inspect.Report, took time.Duration) error {
+	for i, f := range r.Findings {
+		if i == mostFindings {
+			fmt.Fprintf(w, "... and %s more; --json has them all\n", number(int64(len(r.Findings)-i)))
+			break
+		}
+		fmt.Fprintf(w, "%-10s  %s\n", f.Kind, findingText(&f))
 	}
+	for i, l := range r.Missing {
+		if i == mostFindings {
+			fmt.Fprintf(w, "... and %s more sessions\n", number(int64(len(r.Missing)-i)))
+			break
+		}
+		fmt.Fprintf(w, "missing     session %q: %s, numbers %d to %d\n", l.Session, count(int64(l.Deliveries), "delivery", "deliveries"), l.First, l.Last)
+	}
+	j := r.Journal
+	fmt.Fprintf(w, "journal     %s, %s, %s (%s), positions %d to %d\n",
+		count(int64(j.Segments), "file", "files"), bytesText(j.Bytes), count(j.Records, "record", "records"),
+		count(j.Messages, "message", "messages"), j.First, j.End)
+	if r.Checkpoint.Read {
+		fmt.Fprintf(w, "checkpoint  %s, %s, with the journal up to position %d\n",
+			count(r.Checkpoint.Entries, "entry", "entries"), bytesText(r.Checkpoint.Bytes), r.Checkpoint.Applied)
+	}
+	if k := r.Content; k != nil {
+		fmt.Fprintf(w, "state       %s, %s, %s\n", count(int64(k.Sessions), "session", "sessions"),
+			count(int64(k.Groups), "shared subscription", "shared subscriptions"), count(int64(k.Retained), "retained message", "retained messages"))
+		fmt.Fprintf(w, "ledger      accepted %s = delivered %s + waiting %s + dropped %s\n",
+			number(int64(k.Accepted)), number(int64(k.Delivered)), number(int64(k.Queued)), number(int64(k.Dropped)))
+		fmt.Fprintf(w, "references  %s, the message of each is there\n", count(int64(k.Checked), "waiting delivery", "waiting deliveries"))
+	}
+	if j.LastWrite != nil {
+		fmt.Fprintf(w, "last write  %s\n", j.LastWrite.Format(time.RFC3339))
+	}
+	if r.Sound {
+		_, err := fmt.Fprintf(w, "%s is sound (checked in %v)\n", r.Data, took.Round(10*time.Millisecond))
+		return err
+	}
+	_, err := fmt.Fprintf(w, `%s is DAMAGED: %s (checked in %v)
+What to do: keep a copy of the folder as it is, and look at the disk (smartctl, the system's log).
+A start goes on behind damage in the journal, and what is missing goes to the ledger; a start that
+is refused changes nothing. To go back to an earlier state: holdfast restore BACKUP NEWFOLDER.
+To see what can still be read: holdfast dump %s
+`, r.Data, count(int64(r.Bad()), "finding", "findings"), took.Round(10*time.Millisecond), r.Data)
+	return err
+}
+
+// findingText says where and what.
+func findingText(f *inspect.Finding) string {
+	where := f.Path
+	if f.To > f.From {
+		if where != "" {
+			where += ", "
+		}
+		where += fmt.Sprintf("positions %d to %d", f.From, f.To)
+	}
+	if where != "" {
+		where += ": "
+	}
+	return where + f.Detail
 }
 
 // count writes a number of things.
@@ -247,7 +151,20 @@ func count(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return number(n) + " " + many
+}
+
+// number writes a number for a person: 1,234,567.
+func number(n int64) string {
+	digits := fmt.Sprint(n)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
 }
 
 // bytesText writes a number of bytes for a person.

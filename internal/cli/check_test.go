@@ -4,9 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
+	"github.com/holdfast-mqtt/holdfast/internal/inspect"
+	"github.com/holdfast-mqtt/holdfast/internal/state"
 )
 
 // dataFolder is one that a broker has left, with messages waiting.
@@ -41,24 +49,19 @@ func content(t *testing.T, dir string) map[string][]byte {
 func TestCheckClean(t *testing.T) {
 	data := dataFolder(t)
 	before := content(t, data)
-	try(t, "check", data).want(t, ExitOK, "journal    1 file, ", "checkpoint ", data+": clean")
+	try(t, "check", data).want(t, ExitOK, "journal     1 file, ", "checkpoint ", "delivered 0 + waiting 20 + dropped 0", data+" is sound")
 	try(t, "check", data, "--verbose").want(t, ExitOK, "segment    ")
-	var r checkResult
+	var r inspect.Report
 	answer := try(t, "check", data, "--json")
 	if err := json.Unmarshal([]byte(answer.out), &r); err != nil || answer.code != ExitOK {
 		t.Fatalf("%v, exit code %d: %s", err, answer.code, answer.out)
 	}
-	if !r.Clean || r.Journal.Frames < 20 || !r.State.Checked || r.State.Entries == 0 || r.State.Applied != r.Journal.End || len(r.Findings) > 0 {
+	if !r.Sound || r.Journal.Messages != 20 || r.Content == nil || r.Content.Checked != 20 || r.Content.Sessions == 0 ||
+		r.Checkpoint.Applied != r.Journal.End || len(r.Findings) > 0 {
 		t.Errorf("%+v", r)
 	}
-	after := content(t, data)
-	for name := range after {
-		if !bytes.Equal(before[name], after[name]) {
-			t.Errorf("check changed %s", name)
-		}
-	}
-	if len(before) != len(after) {
-		t.Errorf("%d files before, %d after", len(before), len(after))
+	if !maps.EqualFunc(before, content(t, data), bytes.Equal) {
+		t.Error("check changed a file")
 	}
 }
 
@@ -71,7 +74,7 @@ func TestCheckDamage(t *testing.T) {
 	}{
 		{"a flipped bit in the middle", func(t *testing.T, data string) {
 			change(t, filepath.Join(data, segment), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-		}, "damage     "},
+		}, "missing     session"},
 		{"the end is gone", func(t *testing.T, data string) {
 			change(t, filepath.Join(data, segment), func(b []byte) []byte { return b[:len(b)/2] })
 		}, "the next start needs them"},
@@ -85,7 +88,7 @@ func TestCheckDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-		}, "damage     " + string(filepath.Separator)},
+		}, "damage      " + string(filepath.Separator)},
 		{"the checkpoint is gone", func(t *testing.T, data string) {
 			if err := os.RemoveAll(filepath.Join(data, "state")); err != nil {
 				t.Fatal(err)
@@ -95,10 +98,14 @@ func TestCheckDamage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			data := dataFolder(t)
 			test.damage(t, data)
-			try(t, "check", data).want(t, ExitDamaged, test.want, data+": DAMAGED in ")
-			var r checkResult
+			before := content(t, data)
+			try(t, "check", data).want(t, ExitDamaged, test.want, data+" is DAMAGED: ")
+			if !maps.EqualFunc(before, content(t, data), bytes.Equal) {
+				t.Error("check changed a file")
+			}
+			var r inspect.Report
 			answer := try(t, "check", data, "--json")
-			if err := json.Unmarshal([]byte(answer.out), &r); err != nil || answer.code != ExitDamaged || r.Clean || r.damages() == 0 {
+			if err := json.Unmarshal([]byte(answer.out), &r); err != nil || answer.code != ExitDamaged || r.Sound || r.Bad() == 0 {
 				t.Errorf("%v, exit code %d: %s", err, answer.code, answer.out)
 			}
 		})
@@ -125,4 +132,60 @@ func TestCheckCannot(t *testing.T) {
 	newer := dataFolder(t)
 	change(t, filepath.Join(newer, "journal", "0000000000000001.seg"), func(b []byte) []byte { b[8] = 99; return b })
 	try(t, "check", newer).want(t, ExitFailure, "has format version 99")
+}
+
+// While a broker writes the folder there is nothing to check in peace.
+func TestCheckRunning(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	r := serve(t, "--data", data)
+	defer r.stop()
+	try(t, "check", data).want(t, ExitFailure, "while a broker runs on it", "holdfast backup --data "+data)
+}
+
+// What no checksum can tell: the checkpoint's entries contradict each other or
+// the journal.
+func TestCheckContradictions(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		edit func(t *testing.T, key, value []byte, b *state.Batch)
+		tab  broker.Table
+		want string
+	}{
+		{"counts", func(t *testing.T, key, value []byte, b *state.Batch) {
+			value[2]++ // accepted: version, next number and this one are one byte each
+			b.Put(byte(broker.TableCore), key, value)
+		}, broker.TableCore, "it does not balance: 21 accepted"},
+		{"a session is gone", func(t *testing.T, key, _ []byte, b *state.Batch) {
+			b.Delete(byte(broker.TableSession), key)
+		}, broker.TableSession, "a subscription belongs to session number 1, which does not exist"},
+		{"a retained message that is not there", func(t *testing.T, key, _ []byte, b *state.Batch) {
+			b.Put(byte(broker.TableRetained), []byte("a/b"), []byte{77, 1, 9, 1, 0})
+		}, broker.TableCore, `the retained message of "a/b" is not there: there is no message at position 77`},
+		{"an unknown table", func(t *testing.T, key, _ []byte, b *state.Batch) {
+			b.Put('x', []byte("?"), nil)
+		}, broker.TableCore, "which this version does not know"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			data := dataFolder(t)
+			store, err := state.Open(state.Options{FS: vfs.Default, Dir: folder.StateDir(data)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := store.NewBatch()
+			err = store.Each(byte(test.tab), func(key, value []byte) error {
+				test.edit(t, bytes.Clone(key), bytes.Clone(value), b)
+				return nil
+			})
+			if err == nil {
+				err = store.Commit(b, store.Meta())
+			}
+			if err == nil {
+				err = store.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			try(t, "check", data).want(t, ExitDamaged, test.want)
+		})
+	}
 }

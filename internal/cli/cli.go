@@ -44,13 +44,16 @@ type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Terminal bool // Out is a terminal that understands colours and cursor movement
+
+	TerminalErr bool // so is Err
 }
 
 // StandardStreams are the streams of the process. The environment variables
 // NO_COLOR and TERM=dumb turn Terminal off.
 func StandardStreams() Streams {
-	terminal := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal}
+	able := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Terminal: able && term.IsTerminal(int(os.Stdout.Fd())), TerminalErr: able && term.IsTerminal(int(os.Stderr.Fd()))}
 }
 
 // ExitError ends the program with an exit code other than ExitFailure. With a

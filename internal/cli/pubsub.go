@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/config"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
@@ -289,9 +290,9 @@ func (f *spanFlag) UnmarshalText(text []byte) error {
 		*f = spanFlag{time.Duration(n * float64(time.Second)), true}
 		return nil
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is no duration: 90 (seconds), 90s, 1h30m", s)
+	d, err := config.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("%q is no duration: 90 (seconds), 90s, 1h30m, 7d", s)
 	}
 	*f = spanFlag{d, true}
 	return nil

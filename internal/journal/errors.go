@@ -18,6 +18,10 @@ var ErrNotDurable = errors.New("journal: position is not durable yet")
 // more is made durable through this Journal. Restart to recover what is there.
 var ErrFailed = errors.New("journal: stopped after a failed write")
 
+// ErrReadOnly is what changes of a journal that was opened with
+// Options.ReadOnly return.
+var ErrReadOnly = errors.New("journal: opened to read only")
+
 // ErrClosed is what Commit and Sync return after Close.
 var ErrClosed = errors.New("journal: closed")
 

@@ -49,8 +49,10 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	var rec Recovery
 	began := time.Now()
 	o = o.withDefaults()
-	if err := mkdirDurable(o.FS, o.Dir); err != nil {
-		return nil, rec, err
+	if !o.ReadOnly {
+		if err := mkdirDurable(o.FS, o.Dir); err != nil {
+			return nil, rec, err
+		}
 	}
 	found, err := listSegments(o.FS, o.Dir, func(path string) {
 		o.Logger.Warn("journal: ignoring a file that is not a segment", "path", path, "advice", "move it elsewhere")
@@ -58,7 +60,7 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	if err != nil {
 		return nil, rec, err
 	}
-	files, unborn := splitUnborn(found.files)
+	files, unborn := splitUnborn(o.cap(found.files))
 	damage := func(d Damage) {
 		rec.Damaged = append(rec.Damaged, d)
 		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
@@ -102,15 +104,42 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut+w.skipped, "bytes", w.torn)
 	}
 
-	if err := settle(o, &w, unborn); err != nil {
-		return nil, rec, err
-	}
-	if err := clearAway(o, found.leftovers); err != nil {
-		return nil, rec, err
+	if !o.ReadOnly {
+		if err := settle(o, &w, unborn); err != nil {
+			return nil, rec, err
+		}
+		if err := clearAway(o, found.leftovers); err != nil {
+			return nil, rec, err
+		}
 	}
 	j := newJournal(o, &w)
+	if o.ReadOnly {
+		j.failed.Store(&failure{ErrReadOnly})
+	}
 	rec.Duration = time.Since(began)
 	return j, rec, nil
+}
+
+// cap leaves out what is not below Until: whoever writes the journal goes on
+// meanwhile.
+func (o *Options) cap(files []segmentFile) []segmentFile {
+	if !o.ReadOnly || o.Until == 0 {
+		return files
+	}
+	return capSegments(files, o.Until)
+}
+
+func capSegments(files []segmentFile, until Position) []segmentFile {
+	for i := range files {
+		f := &files[i]
+		if f.first >= until || f.first == 0 && f.size <= segmentHeadSize && i > 0 {
+			return files[:i]
+		}
+		if f.first != 0 && f.end() > until && (i+1 == len(files) || files[i+1].first >= until || files[i+1].first == 0) {
+			f.size = segmentHeadSize + int64(until-f.first)
+		}
+	}
+	return files
 }
 
 // splitUnborn takes off the last segment when it died while it was created:

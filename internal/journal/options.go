@@ -58,6 +58,14 @@ type Options struct {
 	AcceptMissing bool
 
 	Logger *slog.Logger // default: none
+
+	// ReadOnly changes nothing on the disk: no folder is made, no torn end is
+	// cut, and Commit and Remove return [ErrReadOnly].
+	ReadOnly bool
+	// Until, with ReadOnly, is where the journal ends for the reader, 0: where
+	// it does. It is for looking at a journal that another process writes and
+	// holds (see [Journal.Hold]): what is durable there does not change.
+	Until Position
 }
 
 func (o Options) withDefaults() Options {

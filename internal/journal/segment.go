@@ -149,16 +149,17 @@ func (j *Journal) Extents() []ExtentInfo {
 
 func (s *segment) info(durable Position) ExtentInfo {
 	if !s.current {
-		return ExtentInfo{Extent: s.ext, Last: s.last, First: s.first, End: s.end, Bytes: s.bytes, Compacted: s.compact}
+		return ExtentInfo{Extent: s.ext, Path: s.path, Last: s.last, First: s.first, End: s.end, Bytes: s.bytes, Compacted: s.compact}
 	}
 	end := max(durable, s.first)
-	return ExtentInfo{Extent: s.ext, Last: s.last, First: s.first, End: end, Bytes: segmentHeadSize + int64(end-s.first)}
+	return ExtentInfo{Extent: s.ext, Path: s.path, Last: s.last, First: s.first, End: end, Bytes: segmentHeadSize + int64(end-s.first)}
 }
 
 // ExtentInfo describes one segment.
 type ExtentInfo struct {
 	Extent     Extent
 	Last       Extent   // the last extent whose frames the file holds: Extent itself, unless it was compacted
+	Path       string   // of the file
 	First, End Position // End is exclusive
 	Bytes      int64    // size of the file
 	Compacted  bool
@@ -186,6 +187,9 @@ func (j *Journal) Size() int64 {
 // When it returns an error the segment may still exist, or come back with a
 // restart: then [Journal.Extents] lists it again, to be removed again.
 func (j *Journal) Remove(ext Extent) error {
+	if j.opt.ReadOnly {
+		return ErrReadOnly
+	}
 	j.janitor.mu.Lock()
 	defer j.janitor.mu.Unlock()
 	if j.janitor.holds > 0 {

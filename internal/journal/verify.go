@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -43,6 +45,7 @@ type VerifyEvent struct {
 	Kind     VerifyKind
 	Path     string
 	Extent   Extent
+	Last     Extent   // VerifySegment: the last extent whose frames the file holds
 	From, To Position // To is exclusive
 	Batches  int64
 	Frames   int64
@@ -62,16 +65,42 @@ type Report struct {
 	Damaged    []Damage
 }
 
-// Verify reads all segments in dir, checks every checksum and visits what it
-// finds: foreign files and leftovers first, then segments in order, each behind what is
-// wrong with it. It writes nothing. Damage is no error; errors are a
-// *[VersionError], segments that overlap, and those of the file system.
+// Verify is [Inspect] without a look at the frames.
+func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
+	return Inspect(Inspection{FS: fs, Dir: dir, Visit: visit})
+}
+
+// Inspection says what [Inspect] is to read, and who gets what it finds.
+type Inspection struct {
+	FS    vfs.FS // default vfs.Default
+	Dir   string
+	Until Position // see Options.Until; 0: the end
+
+	// Frame gets every good frame, in order of positions, if not nil. body is
+	// only valid during the call. An error ends Inspect with that error.
+	Frame func(pos Position, ext Extent, stamp Stamp, body []byte) error
+	// Visit gets what is found beside frames, if not nil.
+	Visit func(VerifyEvent)
+}
+
+// Inspect reads all segments in a directory, checks every checksum and visits
+// what it finds: foreign files and leftovers first, then segments in order, each behind its
+// frames and what is wrong with it. It writes nothing. Damage is no error;
+// errors are a *[VersionError], segments that overlap, and those of the file
+// system.
 //
 // It does not know from where recovery would start, so a missing segment is a
 // finding, and the end of the last segment counts as torn unless its own
 // batches tell otherwise.
-func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
+func Inspect(o Inspection) (Report, error) {
 	var r Report
+	fs, dir, visit := o.FS, o.Dir, o.Visit
+	if fs == nil {
+		fs = vfs.Default
+	}
+	if visit == nil {
+		visit = func(VerifyEvent) {}
+	}
 	found, err := listSegments(fs, dir, func(path string) {
 		visit(VerifyEvent{Kind: VerifyForeign, Path: path})
 	})
@@ -81,14 +110,20 @@ func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
 	for _, l := range found.leftovers {
 		visit(VerifyEvent{Kind: VerifyLeftover, Path: l.path, Bytes: l.size, Err: l.why()})
 	}
-	files, unborn := splitUnborn(found.files)
+	files := found.files
+	if o.Until != 0 {
+		files = capSegments(files, o.Until)
+	}
+	files, unborn := splitUnborn(files)
 
 	w := walk{fs: fs, files: files, end: firstPosition}
 	paths := make(map[Extent]string, len(files))
 	for i := range files {
 		paths[files[i].ext] = files[i].path
 	}
-	w.frame = func(Position, Extent, Stamp, []byte) error { return nil }
+	if w.frame = o.Frame; w.frame == nil {
+		w.frame = func(Position, Extent, Stamp, []byte) error { return nil }
+	}
 	w.damage = func(d Damage) {
 		r.Damaged = append(r.Damaged, d)
 		visit(VerifyEvent{Kind: VerifyDamage, Path: paths[d.Extent], Extent: d.Extent, From: d.From, To: d.To, Err: d.Err})
@@ -102,7 +137,7 @@ func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
 			visit(VerifyEvent{Kind: VerifyTorn, Path: f.path, Extent: f.ext, From: end, To: end + Position(w.torn), Bytes: w.torn})
 			r.TornBytes += w.torn
 		}
-		visit(VerifyEvent{Kind: VerifySegment, Path: f.path, Extent: f.ext, From: f.first, To: end,
+		visit(VerifyEvent{Kind: VerifySegment, Path: f.path, Extent: f.ext, Last: f.last, From: f.first, To: end,
 			Batches: batches, Frames: frames, Bytes: f.size})
 		r.Segments++
 		r.Batches += batches
@@ -122,4 +157,28 @@ func Verify(fs vfs.FS, dir string, visit func(VerifyEvent)) (Report, error) {
 		r.TornBytes += unborn.size
 	}
 	return r, nil
+}
+
+// FilesSize returns how many bytes the segment files in dir have: what
+// [Inspect] is going to read.
+func FilesSize(fs vfs.FS, dir string) (int64, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return 0, fmt.Errorf("journal: list %s: %w", dir, err)
+	}
+	var n int64
+	for _, name := range names {
+		if _, ok := parseSegmentName(name); !ok {
+			continue
+		}
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // reclaimed meanwhile
+		}
+		if err != nil {
+			return 0, fmt.Errorf("journal: %w", err)
+		}
+		n += info.Size()
+	}
+	return n, nil
 }

@@ -21,9 +21,9 @@ const (
 // that is missing here fails TestEveryPackageHasALayer: decide where it belongs.
 var layers = map[string][]string{
 	"pure":   {"packet", "topic", "session", "broker", "record"},
-	"disk":   {"journal", "state"},
+	"disk":   {"journal", "state", "folder"},
 	"net":    {"listen", "conn", "client", "bridge"},
-	"around": {"auth", "admin", "console", "metrics", "config", "server", "cli", "sim", "conformance", "bench", "layout"},
+	"around": {"auth", "admin", "console", "metrics", "config", "server", "cli", "inspect", "backup", "transfer", "sim", "conformance", "bench", "layout"},
 }
 
 // A rule says what some packages may not import, and why.
@@ -108,6 +108,12 @@ var rules = []rule{
 		in:     []string{"admin", "console", "metrics"},
 		forbid: []string{"journal", "state"},
 		reason: "the core's queries are the only truth; reading files beside it would show another moment",
+	},
+	{
+		name:   "what looks at a folder starts nothing",
+		in:     []string{"inspect", "backup", "transfer"},
+		forbid: append([]string{"net", "net/http"}, "conn", "client", "listen", "server"),
+		reason: "tools for the worst day need files and the core, and nothing that may be what is broken",
 	},
 	{
 		name:   "only the command line starts a server",

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
@@ -64,7 +65,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	var broken atomic.Bool
 	disk := errors.New("the disk is broken")
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) && strings.Contains(op.Path, journalFolder) {
+		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) && strings.Contains(op.Path, folder.Journal) {
 			return disk
 		}
 		return nil

@@ -6,13 +6,14 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/state"
 )
 
 // checkpoint opens the checkpoint store and makes the core what it says.
 func (s *storage) checkpoint(o *Options, fs vfs.FS) (*broker.Core, error) {
-	dir := fs.PathJoin(o.DataDir, stateFolder)
+	dir := fs.PathJoin(o.DataDir, folder.State)
 	store, err := state.Open(state.Options{FS: fs, Dir: dir, Logger: o.Logger, Failed: func(err error) {
 		if f := s.fail.Load(); f != nil {
 			(*f)(fmt.Errorf("write the checkpoint store %s: %w", dir, err))
@@ -46,7 +47,7 @@ func (s *storage) withoutCheckpoint(o *Options, fs vfs.FS, damage error) (*broke
 	if !errors.As(damage, &damaged) {
 		return nil, damage
 	}
-	missing, err := journal.Whole(fs, fs.PathJoin(o.DataDir, journalFolder))
+	missing, err := journal.Whole(fs, fs.PathJoin(o.DataDir, folder.Journal))
 	if err != nil {
 		return nil, errors.Join(damage, err)
 	}

@@ -3,7 +3,6 @@ package server
 import (
 	"log/slog"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -57,19 +56,6 @@ type Budget struct {
 	Bytes   int64 // if above 0
 	Percent int   // of the file system's size, otherwise
 }
-
-// The folders inside the data folder.
-const (
-	journalFolder = "journal"
-	stateFolder   = "state"
-	lockFile      = "lock"
-)
-
-// JournalDir is the folder of the journal in a data folder.
-func JournalDir(data string) string { return filepath.Join(data, journalFolder) }
-
-// StateDir is the folder of the checkpoint store in a data folder.
-func StateDir(data string) string { return filepath.Join(data, stateFolder) }
 
 func (o Options) withDefaults() Options {
 	if len(o.Listen)+len(o.Listeners) == 0 {

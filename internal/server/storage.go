@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/conn"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/state"
 )
@@ -20,7 +21,7 @@ import (
 type storage struct {
 	journal *journal.Journal
 	state   *state.Store
-	lock    *folderLock
+	lock    *folder.Lock
 	readers sync.Pool                   // of *reader
 	fail    atomic.Pointer[func(error)] // hears of a checkpoint store that has failed, on a thread of that
 
@@ -41,7 +42,7 @@ func open(o *Options) (*storage, *broker.Core, error) {
 		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
 			return nil, nil, fmt.Errorf("data folder %s: %w; choose another with --data, or create it", o.DataDir, err)
 		}
-		lock, err := lockFolder(o.DataDir)
+		lock, err := folder.Acquire(o.DataDir)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -65,7 +66,7 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 	}
 	meta := s.state.Meta()
 	s.journal, s.recovery, err = journal.Open(journal.Options{
-		FS: fs, Dir: fs.PathJoin(o.DataDir, journalFolder),
+		FS: fs, Dir: fs.PathJoin(o.DataDir, folder.Journal),
 		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Logger: o.Logger,
 		AcceptMissing: o.AcceptLoss,
 		Lost: func(from, to journal.Position) {
@@ -95,7 +96,7 @@ func (s *storage) close() error {
 		errs = append(errs, s.state.Close())
 	}
 	if s.lock != nil {
-		s.lock.release()
+		s.lock.Release()
 	}
 	return errors.Join(errs...)
 }

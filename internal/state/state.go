@@ -11,6 +11,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ const Version = 1
 type Options struct {
 	FS       vfs.FS // nil: the operating system's
 	Dir      string
-	ReadOnly bool
+	ReadOnly bool         // change nothing, and lock nothing: nobody else may write it
 	Logger   *slog.Logger // nil: nothing is logged
 
 	// Failed is told why, once, when the store cannot be written any more, by
@@ -75,6 +76,9 @@ func Open(o Options) (*Store, error) {
 	}
 	life := &mortal{dead: make(chan struct{}), tell: o.Failed}
 	log := quiet{o.Logger, life}
+	if o.ReadOnly {
+		o.FS = readOnlyFS{o.FS}
+	}
 	cache := pebble.NewCache(8 << 20)
 	opts := &pebble.Options{
 		FS:                          o.FS,
@@ -136,6 +140,35 @@ func (s *Store) Each(table byte, visit func(key, value []byte) error) error {
 		}
 	}
 	return it.Close()
+}
+
+// All visits every entry of every table, also of those that nobody knows, and
+// with them every block of the files. Neither slice may be kept.
+func (s *Store) All(visit func(table byte, key, value []byte) error) error {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		key := it.Key()
+		if len(key) == 0 || bytes.Equal(key, metaKey) {
+			continue
+		}
+		if err := visit(key[0], key[1:], it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return it.Close()
+}
+
+// Copy makes dir a copy of the store as the last Commit left it, or a later one.
+// Files that do not change any more are linked where the file system can, so it
+// takes little time and room. It may run while a checkpoint is written.
+func (s *Store) Copy(dir string) error {
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("copy the checkpoint store to %s: %w", dir, err)
+	}
+	return nil
 }
 
 // ErrNotFound says that there is no entry under a key.

@@ -1,0 +1,17 @@
+package folder
+
+import "path/filepath"
+
+// What is inside a data folder.
+const (
+	Journal  = "journal"     // folder of the segments
+	State    = "state"       // folder of the checkpoint store
+	LockFile = "lock"        // the number of the process that has the folder
+	Manifest = "backup.json" // only in a backup: what it is, and all its files
+)
+
+// JournalDir is the folder of the journal in a data folder.
+func JournalDir(data string) string { return filepath.Join(data, Journal) }
+
+// StateDir is the folder of the checkpoint store in a data folder.
+func StateDir(data string) string { return filepath.Join(data, State) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-mqtt/holdfast/internal/backup"
 	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/inspect"
 )
@@ -46,6 +47,9 @@ func (c *CheckCmd) Run(ctx context.Context, s Streams) error {
 	began := time.Now()
 	shown := newProgress(s)
 	r, err := inspect.Check(ctx, c.Dir, shown.show)
+	if err == nil {
+		err = c.manifest(ctx, r, shown.show)
+	}
 	shown.end()
 	var used *folder.InUseError
 	switch {
@@ -68,6 +72,28 @@ func (c *CheckCmd) Run(ctx context.Context, s Streams) error {
 		return &ExitError{Code: ExitDamaged}
 	}
 	return err
+}
+
+// manifest compares a backup with what it says that it is.
+func (c *CheckCmd) manifest(ctx context.Context, r *inspect.Report, show inspect.Progress) error {
+	m, err := backup.Read(c.Dir)
+	var none *backup.NotBackupError
+	switch {
+	case errors.As(err, &none) && !none.Damaged:
+		return nil // a data folder
+	case err == nil:
+		err = backup.Verify(ctx, c.Dir, m, show)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		r.Sound = false
+		for line := range strings.Lines(err.Error()) {
+			r.Findings = append(r.Findings, inspect.Finding{Kind: inspect.Damage, Detail: strings.TrimSuffix(line, "\n")})
+		}
+	}
+	return nil
 }
 
 // brief leaves out what is as it should be.
@@ -119,10 +145,10 @@ func printCheck(w io.Writer, r *inspect.Report, took time.Duration) error {
 		fmt.Fprintf(w, "last write  %s\n", j.LastWrite.Format(time.RFC3339))
 	}
 	if r.Sound {
-		_, err := fmt.Fprintf(w, "%s is sound (checked in %v)\n", r.Data, took.Round(10*time.Millisecond))
+		_, err := fmt.Fprintf(w, "%s is sound (took %v)\n", r.Data, took.Round(10*time.Millisecond))
 		return err
 	}
-	_, err := fmt.Fprintf(w, `%s is DAMAGED: %s (checked in %v)
+	_, err := fmt.Fprintf(w, `%s is DAMAGED: %s (took %v)
 What to do: keep a copy of the folder as it is, and look at the disk (smartctl, the system's log).
 A start goes on behind damage in the journal, and what is missing goes to the ledger; a start that
 is refused changes nothing. To go back to an earlier state: holdfast restore BACKUP NEWFOLDER.

@@ -33,7 +33,7 @@ const (
 	ExitOK      = 0 // it did what was asked
 	ExitFailure = 1 // it could not
 	ExitUsage   = 2 // wrong flag, argument or configuration; nothing was started
-	ExitDamaged = 3 // check: the data folder is damaged
+	ExitDamaged = 3 // check, dump, backup, restore: the data folder is damaged
 	ExitBroken  = 4 // demo, bench, conformance: a promise was not kept
 	ExitRefused = 5 // pub, sub: the broker refused
 	ExitTimeout = 6 // pub, sub: what was asked did not happen in the time given
@@ -87,6 +87,8 @@ type root struct {
 	Sub         SubCmd         `cmd:"" help:"Subscribe and print what arrives."`
 	Demo        DemoCmd        `cmd:"" help:"Show what is kept and what is not: starts a broker, kills it, counts."`
 	Bench       BenchCmd       `cmd:"" help:"Load brokers and measure them; what was lost is counted."`
+	Backup      BackupCmd      `cmd:"" help:"Copy a data folder, also of a running broker, and verify the copy."`
+	Restore     RestoreCmd     `cmd:"" help:"Make a data folder of a backup."`
 	Check       CheckCmd       `cmd:"" help:"Verify a data folder, without writing to it."`
 	Config      ConfigCmd      `cmd:"" help:"Check a configuration file, or print the defaults."`
 	Conformance ConformanceCmd `cmd:"" help:"Test any broker against the statements of the MQTT standards."`
@@ -106,7 +108,7 @@ Exit codes:
   0  it did what was asked
   1  it could not (the message says what, where, and how to mend it)
   2  wrong flag, argument or configuration; nothing was started
-  3  check: the data folder is damaged
+  3  check, dump, backup, restore: the data folder is damaged
   4  demo, bench, conformance: a promise was not kept
   5  pub, sub: the broker refused
   6  pub, sub: what was asked did not happen in the time given

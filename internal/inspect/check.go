@@ -26,10 +26,7 @@ type Progress func(what string, done, total int64)
 // It changes nothing. Damage is not an error; an error says that the folder
 // could not be checked, a *[folder.InUseError] that a broker has it.
 func Check(ctx context.Context, data string, progress Progress) (*Report, error) {
-	if progress == nil {
-		progress = func(string, int64, int64) {}
-	}
-	if err := isDataFolder(data); err != nil {
+	if err := IsDataFolder(data); err != nil {
 		return nil, err
 	}
 	lock, err := folder.Share(data)
@@ -37,6 +34,14 @@ func Check(ctx context.Context, data string, progress Progress) (*Report, error)
 		return nil, err
 	}
 	defer lock.Release()
+	return CheckHeld(ctx, data, progress)
+}
+
+// CheckHeld is Check of a folder that the caller keeps from being written.
+func CheckHeld(ctx context.Context, data string, progress Progress) (*Report, error) {
+	if progress == nil {
+		progress = func(string, int64, int64) {}
+	}
 	c := &check{ctx: ctx, progress: progress, src: Folder(data), last: map[journal.Extent]journal.Extent{}, r: &Report{Data: data, Findings: []Finding{}, Missing: []Loss{}}}
 	if err := c.journal(); err != nil {
 		return nil, err
@@ -51,7 +56,9 @@ func Check(ctx context.Context, data string, progress Progress) (*Report, error)
 	return c.r, nil
 }
 
-func isDataFolder(data string) error {
+// IsDataFolder is nil for a folder with a journal in it; the error says what is
+// wrong with it, and what to give.
+func IsDataFolder(data string) error {
 	dir := folder.JournalDir(data)
 	info, err := os.Stat(dir)
 	if err == nil && info.IsDir() {
@@ -90,9 +97,13 @@ func (c *check) find(kind, path string, from, to uint64, detail string) {
 // journal reads every frame of every segment, and what it says.
 func (c *check) journal() error {
 	j := &c.r.Journal
-	total, err := journal.FilesSize(vfs.Default, c.src.Journal)
+	files, err := journal.Files(vfs.Default, c.src.Journal)
 	if err != nil {
 		return err
+	}
+	var total int64
+	for _, f := range files {
+		total += f.Bytes
 	}
 	j.Kinds = map[string]int64{}
 	var kinds [256]int64

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -159,26 +160,33 @@ func Inspect(o Inspection) (Report, error) {
 	return r, nil
 }
 
-// FilesSize returns how many bytes the segment files in dir have: what
-// [Inspect] is going to read.
-func FilesSize(fs vfs.FS, dir string) (int64, error) {
+// SegmentFile is a file of a journal.
+type SegmentFile struct {
+	Path  string
+	Bytes int64
+}
+
+// Files returns the segment files in dir, whatever is in them.
+func Files(fs vfs.FS, dir string) ([]SegmentFile, error) {
 	names, err := fs.List(dir)
 	if err != nil {
-		return 0, fmt.Errorf("journal: list %s: %w", dir, err)
+		return nil, fmt.Errorf("journal: list %s: %w", dir, err)
 	}
-	var n int64
+	slices.Sort(names)
+	var files []SegmentFile
 	for _, name := range names {
 		if _, ok := parseSegmentName(name); !ok {
 			continue
 		}
-		info, err := fs.Stat(fs.PathJoin(dir, name))
+		path := fs.PathJoin(dir, name)
+		info, err := fs.Stat(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // reclaimed meanwhile
 		}
 		if err != nil {
-			return 0, fmt.Errorf("journal: %w", err)
+			return nil, fmt.Errorf("journal: %w", err)
 		}
-		n += info.Size()
+		files = append(files, SegmentFile{Path: path, Bytes: info.Size()})
 	}
-	return n, nil
+	return files, nil
 }

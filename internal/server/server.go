@@ -21,11 +21,12 @@ import (
 
 // Server is a running broker.
 type Server struct {
-	opt   Options
-	log   *slog.Logger
-	store *storage
-	loop  *loop
-	conns conn.Config
+	opt     Options
+	log     *slog.Logger
+	store   *storage
+	loop    *loop
+	control *control // nil: no files to hold
+	conns   conn.Config
 
 	commit     chan struct{} // capacity 1: something is sealed
 	removing   atomic.Bool
@@ -114,6 +115,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		s.listeners = append(s.listeners, l)
 	}
 	s.listeners = append(s.listeners, o.Listeners...)
+	s.openControl()
 	go s.run()
 	s.announce(found)
 	for _, l := range s.listeners {
@@ -165,6 +167,7 @@ func (s *Server) run() {
 	close(s.stop)
 	<-committed
 	s.background.Wait()
+	s.control.close()
 	if err := s.store.close(); err != nil {
 		s.fail(err)
 	}

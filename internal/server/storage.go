@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ func open(o *Options) (*storage, *broker.Core, error) {
 		fs = vfs.Default
 		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
 			return nil, nil, fmt.Errorf("data folder %s: %w; choose another with --data, or create it", o.DataDir, err)
+		}
+		if _, err := os.Stat(filepath.Join(o.DataDir, folder.Manifest)); err == nil {
+			return nil, nil, fmt.Errorf("%s is a backup, and a broker that runs on it would change it; make a data folder of it first: holdfast restore %s DIR", o.DataDir, o.DataDir)
 		}
 		lock, err := folder.Acquire(o.DataDir)
 		if err != nil {

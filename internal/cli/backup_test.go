@@ -190,7 +190,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 // A backup of a damaged folder is made, and says that it is damaged.
 func TestBackupOfADamagedFolder(t *testing.T) {
 	data := dataFolder(t)
-	change(t, filepath.Join(data, "journal", "0000000000000001.seg"), func(b []byte) []byte { b[len(b)/2] ^= 4; return b })
+	change(t, filepath.Join(data, "journal", "0000000000000001.seg"), func(b []byte) []byte { b[bytes.LastIndex(b, []byte("count"))] ^= 4; return b })
 	target := filepath.Join(t.TempDir(), "backup")
 	try(t, "backup", "--data", data, target).want(t, ExitDamaged, target+" is DAMAGED")
 	m, err := backup.Read(target)

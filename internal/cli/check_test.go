@@ -73,8 +73,8 @@ func TestCheckDamage(t *testing.T) {
 		want   string
 	}{
 		{"a flipped bit in the middle", func(t *testing.T, data string) {
-			change(t, filepath.Join(data, segment), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-		}, "missing     session"},
+			change(t, filepath.Join(data, segment), func(b []byte) []byte { b[bytes.LastIndex(b, []byte("count"))] ^= 1; return b })
+		}, `missing     session "consumer": 1 delivery, numbers 20 to 20`},
 		{"the end is gone", func(t *testing.T, data string) {
 			change(t, filepath.Join(data, segment), func(b []byte) []byte { return b[:len(b)/2] })
 		}, "the next start needs them"},

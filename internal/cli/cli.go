@@ -89,6 +89,7 @@ type root struct {
 	Bench       BenchCmd       `cmd:"" help:"Load brokers and measure them; what was lost is counted."`
 	Backup      BackupCmd      `cmd:"" help:"Copy a data folder, also of a running broker, and verify the copy."`
 	Restore     RestoreCmd     `cmd:"" help:"Make a data folder of a backup."`
+	Dump        DumpCmd        `cmd:"" help:"Print what a data folder holds: records, or the state."`
 	Check       CheckCmd       `cmd:"" help:"Verify a data folder, without writing to it."`
 	Config      ConfigCmd      `cmd:"" help:"Check a configuration file, or print the defaults."`
 	Conformance ConformanceCmd `cmd:"" help:"Test any broker against the statements of the MQTT standards."`

@@ -100,9 +100,9 @@ func (c *Core) BeginCheckpoint(out Saver) {
 	k.active, k.out, k.put = true, out, map[string]bool{}
 	x := &c.extents
 	x.trim()
-	x.freeBase, x.free = x.base, x.free[:0]
+	x.saving = free{base: x.base, unneeded: x.saving.unneeded[:0], known: true}
 	for _, n := range x.refs {
-		x.free = append(x.free, n == 0)
+		x.saving.unneeded = append(x.saving.unneeded, n == 0)
 	}
 	out.Put(TableCore, []byte("core"), c.saveCore(nil))
 	c.saveGaps(out)
@@ -133,20 +133,19 @@ func (c *Core) CheckpointDone() {
 		s.queue.Offload()
 	}
 	c.save.offl = nil
+	c.extents.saved, c.extents.saving = c.extents.saving, c.extents.saved
 }
 
 // Unneeded tells whether nobody needs extent e, neither now nor after a crash,
-// which begins at the last checkpoint. It is for extents wholly before that.
+// which begins at the last checkpoint that is done. It is for extents wholly before
+// that, and true for none before there was one since the start.
 func (c *Core) Unneeded(e Extent) bool {
 	x := &c.extents
-	if x.volatile[e] != 0 {
+	if x.volatile[e] != 0 || !x.saved.known {
 		return false
 	}
-	if e < x.freeBase {
-		return true
-	}
-	if i := int(e - x.freeBase); i < len(x.free) {
-		return x.free[i]
+	if i := int(e) - int(x.saved.base); i >= 0 && i < len(x.saved.unneeded) {
+		return x.saved.unneeded[i]
 	}
 	return true
 }
@@ -372,7 +371,7 @@ func (c *Core) Load(src Source) error {
 		return err
 	}
 	err = src.Each(TableSession, func(k, v []byte) error {
-		if len(k) != 8 || !c.loadSession(binary.BigEndian.Uint64(k), v) {
+		if !c.loadSession(k, v) {
 			return damaged(TableSession, k)
 		}
 		return nil
@@ -395,9 +394,8 @@ func (c *Core) Load(src Source) error {
 		return err
 	}
 	err = src.Each(TableRetained, func(k, v []byte) error {
-		f := fields{b: v}
-		r := &retained{topic: string(k), pos: Position(f.u()), ext: Extent(f.u()), size: uint32(f.u()), qos: f.u8(), expires: int64(f.u())}
-		if f.bad {
+		r := parseRetained(k, v)
+		if r == nil {
 			return damaged(TableRetained, k)
 		}
 		c.retained.Set(r.topic, r)
@@ -429,10 +427,40 @@ func (c *Core) Load(src Source) error {
 	return err
 }
 
-func (c *Core) loadSession(sid uint64, v []byte) bool {
+func parseRetained(k, v []byte) *retained {
+	f := fields{b: v}
+	r := &retained{topic: string(k), pos: Position(f.u()), ext: Extent(f.u()), size: uint32(f.u()), qos: f.u8(), expires: int64(f.u())}
+	if f.bad {
+		return nil
+	}
+	return r
+}
+
+func (c *Core) loadSession(k, v []byte) bool {
+	s := parseSession(k, v)
+	if s == nil {
+		return false
+	}
+	c.setLimits(s)
+	c.bySID[s.sid] = s
+	if s.group != nil {
+		c.groups[s.group.key] = s
+		c.tree.Set(s.group.filter, s.sid, &subscription{group: s, filter: s.group.filter, qos: 2})
+		c.subGen++
+	} else {
+		c.sessions[s.clientID] = s
+	}
+	return true
+}
+
+// parseSession decodes an entry of TableSession; nil when it does not decode.
+func parseSession(k, v []byte) *Session {
+	if len(k) != 8 {
+		return nil
+	}
 	f := fields{b: v}
 	flags := f.u()
-	s := &Session{sid: sid, open: flags&flagOpen != 0}
+	s := &Session{sid: binary.BigEndian.Uint64(k), open: flags&flagOpen != 0}
 	name := string(f.take(f.u()))
 	if flags&flagGroup != 0 {
 		s.group = &group{key: name, filter: string(f.take(f.u()))}
@@ -457,25 +485,16 @@ func (c *Core) loadSession(sid uint64, v []byte) bool {
 				s.unsure.add(binary.BigEndian.Uint16(b))
 			}
 		} else {
-			return false
+			return nil
 		}
 	}
 	if f.bad {
-		return false
+		return nil
 	}
 	if _, err := s.queue.Load(f.b); err != nil {
-		return false
+		return nil
 	}
-	c.setLimits(s)
-	c.bySID[sid] = s
-	if s.group != nil {
-		c.groups[s.group.key] = s
-		c.tree.Set(s.group.filter, sid, &subscription{group: s, filter: s.group.filter, qos: 2})
-		c.subGen++
-	} else {
-		c.sessions[s.clientID] = s
-	}
-	return true
+	return s
 }
 
 func (c *Core) sortedSessions() []*Session {

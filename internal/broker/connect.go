@@ -251,4 +251,5 @@ func (c *Core) applyEnded(s *Session, why DropReason) {
 		delete(c.sessions, s.clientID)
 	}
 	delete(c.bySID, s.sid)
+	c.letHolder(s)
 }

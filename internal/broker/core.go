@@ -93,6 +93,7 @@ type Core struct {
 
 	counts    Totals
 	extents   extents
+	holders   holders
 	allowance session.Allowance
 	diskFull  bool
 

@@ -196,8 +196,15 @@ type extents struct {
 	refs     []int64 // durable: deliveries and retained messages
 	volatile map[Extent]int64
 	last     Extent
-	free     []bool // at the begin of the last checkpoint: nobody needs refs[i]
-	freeBase Extent
+	saving   free // at the begin of the checkpoint that is being made
+	saved    free // ... of the last that is done
+}
+
+// free tells which extents nobody needed at some moment.
+type free struct {
+	known    bool
+	base     Extent // of unneeded[0]
+	unneeded []bool // others are not needed either
 }
 
 func (x *extents) saw(e Extent) {

@@ -279,7 +279,7 @@ func (c *Core) enqueueVolatile(s *Session, attr session.Attr, f *fanout, origin 
 	e := session.Entry{Attr: attr, Origin: origin}
 	if f.pos != 0 {
 		e.Pos, e.Ext = f.pos, f.ext
-		c.extents.addVolatile(f.ext, 1)
+		c.hold(s, &e)
 	} else {
 		e.Message, e.Pos = c.memory(f), f.after
 	}

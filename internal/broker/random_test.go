@@ -15,6 +15,7 @@ type wild struct {
 	*driver
 	owed   map[*client][]packet.Ack
 	saving bool // a checkpoint is being made
+	mark   *marking
 	id     uint16
 }
 
@@ -185,6 +186,7 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 		"full disk":   func(t *rapid.T) { w.core.SetDiskFull(rapid.IntRange(0, 3).Draw(t, "full") == 0) },
 		"new segment": func(*rapid.T) { w.tape.rotate() },
 		"reclaim":     func(*rapid.T) { w.reclaim() },
+		"compact":     w.compact, "compact 2": w.compact, "compact 3": w.compact,
 		"checkpoint": func(t *rapid.T) {
 			switch {
 			case !w.saving:
@@ -230,6 +232,9 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 		if err := w.check(); err != nil {
 			t.Fatal(err)
 		}
+		if err := w.reachable(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return a
 }
@@ -238,7 +243,7 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 func (w *wild) again(t *rapid.T, do func(down Time) error) {
 	w.settle()
 	w.owed = map[*client][]packet.Ack{}
-	w.hold, w.saving = false, false
+	w.hold, w.saving, w.mark = false, false, nil
 	if rapid.Bool().Draw(t, "new settings") {
 		cfg := drawConfig(t)
 		w.cfg.Limits, w.cfg.QueueQoS0, w.cfg.MaxInflight = cfg.Limits, cfg.QueueQoS0, cfg.MaxInflight

@@ -99,7 +99,7 @@ func (c *Core) inherit(old, g *Session) {
 				entry.Attr.SubIDs = []uint32{sub.subID}
 			}
 			if e.Message == nil {
-				c.extents.addVolatile(e.Ext, 1)
+				c.hold(s, e)
 			}
 			s.queue.Push(&entry)
 			c.accepted(s, 1)
@@ -109,6 +109,7 @@ func (c *Core) inherit(old, g *Session) {
 		return true
 	})
 	old.queue.Clear(c.letGoVolatile)
+	c.letHolder(old)
 }
 
 // sharedGroups are the groups that s is a member of.
@@ -217,7 +218,7 @@ func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 	default:
 		lent := session.Entry{Pos: e.Pos, Ext: e.Ext, Size: e.Size, Message: e.Message, Attr: attr, Origin: n}
 		if e.Message == nil {
-			c.extents.addVolatile(e.Ext, 1)
+			c.hold(s, e)
 		}
 		s.queue.Push(&lent)
 		c.accepted(s, 1)

@@ -67,6 +67,9 @@ func orderError(pos, last Position) error {
 // A crash leaves the old files or the new one, or both: then the old ones are
 // removed by the next [Open].
 func (j *Journal) Compact(first, last Extent, live iter.Seq[Position], pace func(bytes int) error) (ExtentInfo, error) {
+	if j.opt.ReadOnly {
+		return ExtentInfo{}, ErrReadOnly
+	}
 	old, err := j.segments.between(first, last)
 	if err != nil {
 		return ExtentInfo{}, err

@@ -594,7 +594,7 @@ func TestCompactReplacesName(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, _, _ = c.j.segments.find(firstPosition, c.j.Durable())
-	if err := c.j.Remove(1); err != nil {
+	if err := c.j.Remove(1, 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.acquire(c.fs); !errors.Is(err, errReplaced) {
@@ -690,4 +690,18 @@ func TestCompactedIsNotWhole(t *testing.T) {
 	}
 	wantEntries(t, got, want)
 	mustClose(t, j)
+}
+
+// Who wants to remove a segment that has become a part of another file meanwhile
+// must not remove that.
+func TestRemoveWhatWasCompacted(t *testing.T) {
+	c := newCrowd(t, vfs.NewMem(), rand.New(rand.NewPCG(1, 10)), 60)
+	x := c.j.Extents()[1]
+	if _, err := c.j.Compact(x.Extent, x.Last+1, c.keep(x.Extent, x.Last+1), atOnce); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.j.Remove(x.Extent, x.Last); !errors.Is(err, ErrGone) {
+		t.Fatal(err)
+	}
+	c.check(c.j)
 }

@@ -18,14 +18,14 @@ func TestHold(t *testing.T) {
 	one, two := j.Hold(), j.Hold()
 	one()
 	one() // counts once
-	if err := j.Remove(first); !errors.Is(err, ErrHeld) {
+	if err := j.Remove(first, first); !errors.Is(err, ErrHeld) {
 		t.Fatalf("Remove while held: %v", err)
 	}
 	if got := j.Extents()[0].Extent; got != first {
 		t.Fatalf("the oldest segment is %d, was %d", got, first)
 	}
 	two()
-	if err := j.Remove(first); err != nil {
+	if err := j.Remove(first, first); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, j)

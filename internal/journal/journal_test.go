@@ -296,10 +296,10 @@ func TestExtentsSizeRemove(t *testing.T) {
 	if _, err := r.Read(all[0].pos); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Remove(infos[0].Extent); err != nil {
+	if err := j.Remove(infos[0].Extent, infos[0].Last); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Remove(infos[2].Extent); err != nil {
+	if err := j.Remove(infos[2].Extent, infos[2].Last); err != nil {
 		t.Fatal(err)
 	}
 	check()
@@ -324,10 +324,10 @@ func TestExtentsSizeRemove(t *testing.T) {
 	if _, err := r.Read(all[0].pos); err != ErrGone {
 		t.Fatalf("after Release: %v", err)
 	}
-	if err := j.Remove(infos[len(infos)-1].Extent); err == nil {
+	if err := j.Remove(infos[len(infos)-1].Extent, infos[len(infos)-1].Last); err == nil {
 		t.Fatal("the newest segment was removed")
 	}
-	if err := j.Remove(infos[0].Extent); err == nil {
+	if err := j.Remove(infos[0].Extent, infos[0].Last); err == nil {
 		t.Fatal("removed twice")
 	}
 	mustClose(t, j)

@@ -60,7 +60,7 @@ type Options struct {
 	Logger *slog.Logger // default: none
 
 	// ReadOnly changes nothing on the disk: no folder is made, no torn end is
-	// cut, and Commit and Remove return [ErrReadOnly].
+	// cut, and Commit, Remove and Compact return [ErrReadOnly].
 	ReadOnly bool
 	// Until, with ReadOnly, is where the journal ends for the reader, 0: where
 	// it does. It is for looking at a journal that another process writes and

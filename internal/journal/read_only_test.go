@@ -42,7 +42,7 @@ func TestReadOnlyWhileAnotherWrites(t *testing.T) {
 	if _, err := r.Commit(); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("Commit: %v", err)
 	}
-	if err := r.Remove(1); !errors.Is(err, ErrReadOnly) {
+	if err := r.Remove(1, 1); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("Remove: %v", err)
 	}
 	var frames int

@@ -154,7 +154,7 @@ func TestConcurrent(t *testing.T) {
 			default:
 			}
 			if infos := j.Extents(); len(infos) > 8 {
-				if err := j.Remove(infos[0].Extent); err != nil {
+				if err := j.Remove(infos[0].Extent, infos[0].Last); err != nil {
 					t.Error(err)
 				}
 			}

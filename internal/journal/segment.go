@@ -178,15 +178,16 @@ func (j *Journal) Size() int64 {
 	return n
 }
 
-// Remove deletes the segment file of an extent, and of those compacted with it,
-// for good. The newest, which tells where to go on
+// Remove deletes the segment file of the extents from first to last, as Extents
+// lists it, for good; [ErrGone] says that there is none of just these, since it was
+// removed or compacted with others. The newest, which tells where to go on
 // after a restart, can not be removed. A Reader that is in the segment may go
 // on until its Release. It may be called by any goroutine but a concurrent
 // Remove.
 //
 // When it returns an error the segment may still exist, or come back with a
 // restart: then [Journal.Extents] lists it again, to be removed again.
-func (j *Journal) Remove(ext Extent) error {
+func (j *Journal) Remove(first, last Extent) error {
 	if j.opt.ReadOnly {
 		return ErrReadOnly
 	}
@@ -198,13 +199,13 @@ func (j *Journal) Remove(ext Extent) error {
 	j.segments.mu.RLock()
 	var s *segment
 	for i, t := range j.segments.list {
-		if t.ext == ext && i < len(j.segments.list)-1 {
+		if t.ext == first && t.last == last && i < len(j.segments.list)-1 {
 			s = t
 		}
 	}
 	j.segments.mu.RUnlock()
 	if s == nil {
-		return fmt.Errorf("journal: remove segment %d: it is the newest, or there is none", ext)
+		return fmt.Errorf("journal: remove segment %d to %d, which is the newest or not there: %w", first, last, ErrGone)
 	}
 	j.segments.remove(s)
 	s.setReplaced(true) // a compacted one may get the name

@@ -23,7 +23,7 @@ var layers = map[string][]string{
 	"pure":   {"packet", "topic", "session", "broker", "record"},
 	"disk":   {"journal", "state", "folder"},
 	"net":    {"listen", "conn", "client", "bridge"},
-	"around": {"auth", "admin", "console", "metrics", "config", "server", "cli", "inspect", "backup", "transfer", "sim", "conformance", "bench", "layout"},
+	"around": {"auth", "admin", "console", "metrics", "config", "server", "cli", "inspect", "backup", "transfer", "sim", "reclaim", "conformance", "bench", "layout"},
 }
 
 // A rule says what some packages may not import, and why.
@@ -139,6 +139,12 @@ var rules = []rule{
 		forbid: []string{anyOfOurs},
 		except: []string{"packet"},
 		reason: "a figure of ours has to be reached by the same means as a figure of others",
+	},
+	{
+		name:   "reclaiming is driven",
+		in:     []string{"reclaim"},
+		forbid: []string{"net", "os", "sync", "sync/atomic", "time", "context", "log/slog", "math/rand/v2", "state"},
+		reason: "which goroutine does what and when is the driver's choice, so that the simulation runs the same code",
 	},
 	{
 		name:   "the simulation has no network",

@@ -95,6 +95,8 @@ func (l *loop) writeCheckpoint(after func()) {
 			}
 			l.core.CheckpointDone()
 			l.reclaim(meta.Applied)
+			l.space.applied = meta.Applied
+			l.beginRound()
 			if after != nil {
 				after()
 			}
@@ -116,13 +118,23 @@ func (s *storage) write(b *state.Batch, m state.Meta) error {
 	return s.state.Commit(b, m)
 }
 
+// unneeded tells whether nobody needs anything in a segment.
+func (l *loop) unneeded(x *journal.ExtentInfo) bool {
+	for e := x.Extent; e <= x.Last; e++ {
+		if !l.core.Unneeded(broker.Extent(e)) {
+			return false
+		}
+	}
+	return true
+}
+
 // reclaim removes the segments that nobody needs any more.
 func (l *loop) reclaim(applied journal.Position) {
-	var free []journal.Extent
+	var free []journal.ExtentInfo
 	extents := l.journal.Extents()
 	for _, x := range extents[:max(len(extents)-1, 0)] { // the newest is being written
-		if x.End <= applied && l.core.Unneeded(broker.Extent(x.Extent)) {
-			free = append(free, x.Extent)
+		if x.End <= applied && l.unneeded(&x) {
+			free = append(free, x)
 		}
 	}
 	if len(free) == 0 || l.s.removing.Swap(true) {
@@ -131,10 +143,12 @@ func (l *loop) reclaim(applied journal.Position) {
 	l.s.background.Go(func() {
 		defer l.s.removing.Store(false)
 		for _, x := range free {
-			if err := l.journal.Remove(x); errors.Is(err, journal.ErrHeld) {
+			if err := l.journal.Remove(x.Extent, x.Last); errors.Is(err, journal.ErrHeld) {
 				return // the next checkpoint tries again
+			} else if errors.Is(err, journal.ErrGone) {
+				continue // a round was quicker, or made one file of it and others
 			} else if err != nil {
-				l.s.log.Error("a segment that nobody needs cannot be removed; it is tried again at the next checkpoint", "segment", x, "error", err)
+				l.s.log.Error("a segment that nobody needs cannot be removed; it is tried again at the next checkpoint", "segment", x.Extent, "error", err)
 			}
 		}
 	})

@@ -14,10 +14,7 @@ const diskReserve = 64 << 20
 func (s *Server) watchDisk() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	fs := s.opt.FS
-	if fs == nil {
-		fs = vfs.Default
-	}
+	fs := s.fs()
 	full := false
 	for {
 		used := s.store.size()
@@ -40,6 +37,13 @@ func (s *Server) watchDisk() {
 			return
 		}
 	}
+}
+
+func (s *Server) fs() vfs.FS {
+	if s.opt.FS == nil {
+		return vfs.Default
+	}
+	return s.opt.FS
 }
 
 // bytes is the budget on a file system of the given size; 0: none is known.

@@ -24,10 +24,11 @@ type loop struct {
 	in      *inbox
 	clock   *clock
 
-	work []*conn.Batch // being worked through,
-	next int           // from here on
-	out  release
-	save checkpoint
+	work  []*conn.Batch // being worked through,
+	next  int           // from here on
+	out   release
+	save  checkpoint
+	space space
 
 	timer   *time.Timer // wakes the loop for the core
 	timerAt broker.Time // 0: not set
@@ -69,10 +70,11 @@ func (l *loop) turn() (again bool) {
 	l.commit(durable)
 	l.tell()
 	saving := l.checkpoint(now)
+	walking := l.walk()
 	l.arm(now)
 	// What came while old work was worked through has used up its wake-up.
 	more := l.next < len(l.work) || l.in.waiting()
-	return saving || more && !behind || l.timerAt != 0 && l.timerAt <= now
+	return saving || walking || more && !behind || l.timerAt != 0 && l.timerAt <= now
 }
 
 // fetch takes what has come in, once all that came before is worked through.

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/conn"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/listen"
+	"github.com/holdfast-mqtt/holdfast/internal/reclaim"
 )
 
 // Server is a running broker.
@@ -88,6 +89,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.loop = &loop{
 		s: s, core: core, journal: store.journal, in: in, clock: clock, inline: o.Memory,
 		timer: stoppedTimer(in.poke), save: checkpoint{begun: clock.now()},
+		space: space{plan: reclaim.Space{SegmentSize: o.SegmentSize}},
 	}
 	s.loop.save.timer = stoppedTimer(func() {
 		in.call(func() { s.loop.save.armed = false })
@@ -160,6 +162,7 @@ func (s *Server) run() {
 		s.background.Go(s.syncAtIntervals)
 	}
 	s.loop.run()
+	s.loop.endSpace()
 
 	s.closeListeners()
 	s.closeConns()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -363,6 +364,39 @@ func (r *rig) check(t *rapid.T) {
 // holeAtHead: what an operator's limit dropped right behind the head goes with it.
 func (r *rig) holeAtHead() bool { return r.q.Len() == 0 }
 
+// checkStored compares Stored with Each, for some of the extents and in slices.
+func (r *rig) checkStored(t *rapid.T) {
+	odd := rapid.Uint32Range(0, 3).Draw(t, "extents")
+	want := func(e Extent) bool { return uint32(e)%2 != odd }
+	limit := rapid.SampledFrom([]int{1, 100, 5000, 1 << 30}).Draw(t, "limit")
+	var all, got []string
+	note := func(to *[]string) func(Extent, Position) {
+		return func(e Extent, pos Position) { *to = append(*to, fmt.Sprint(e, " ", pos)) }
+	}
+	if err := r.q.Each(r.load, func(_ uint64, e *Entry, _ State) bool {
+		if e.stored() && want(e.Ext) {
+			note(&all)(e.Ext, e.Pos)
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for from := uint64(0); from < r.q.Next(); {
+		before := len(got)
+		next, err := r.q.Stored(from, limit, want, r.load, note(&got))
+		if err != nil || next <= from && next != r.q.Next() {
+			t.Fatalf("from %d on: %d, %v", from, next, err)
+		}
+		if n := len(got) - before; n > limit+ChunkEntries {
+			t.Fatalf("%d entries when the limit is %d", n, limit)
+		}
+		from = next
+	}
+	if !slices.Equal(got, all) {
+		t.Fatalf("Stored visits %d, Each %d of what is wanted", len(got), len(all))
+	}
+}
+
 func testQueue(volatile, sized bool, coded *int) func(t *rapid.T) {
 	return func(t *rapid.T) {
 		r := newRig(t, volatile, sized)
@@ -498,6 +532,7 @@ func testQueue(volatile, sized bool, coded *int) func(t *rapid.T) {
 				r.q.Leave()
 				r.newConnection()
 			},
+			"stored": r.checkStored,
 			"peek": func(t *rapid.T) {
 				r.t = t
 				open := r.m.open()

@@ -19,6 +19,7 @@ const (
 	CanaryForgottenDup         // resends lack DUP
 	CanaryOvertaking           // effects that wait for nothing overtake those that wait
 	CanaryWallClock            // the broker clock believes a wall clock that runs ahead
+	CanaryForgetfulMark        // some sessions are forgotten when segments are rewritten
 	canaries
 )
 
@@ -33,7 +34,7 @@ func Canaries() (all []Canary) {
 // String names the mistake.
 func (c Canary) String() string {
 	names := [...]string{"none", "early-ack", "lost-release", "no-directory-sync", "lying-disk", "state-ahead", "early-trim", "volatile-id",
-		"forgotten-dup", "overtaking", "wall-clock"}
+		"forgotten-dup", "overtaking", "wall-clock", "forgetful-mark"}
 	if c < 0 || int(c) >= len(names) {
 		return fmt.Sprintf("canary %d", int(c))
 	}

@@ -37,6 +37,7 @@ type disk struct {
 type nameChange struct {
 	name string
 	node *inode
+	from string // a rename: the old name, which goes at the same moment
 }
 
 // inode is a file or a directory.
@@ -81,6 +82,7 @@ func (d *disk) powerCut(rng *rand.Rand, l loss) *disk {
 		if c.node == nil {
 			delete(names, c.name)
 		} else {
+			delete(names, c.from)
 			names[c.name] = c.node
 		}
 	}
@@ -154,7 +156,7 @@ func (d *disk) changed(op, name string) {
 
 func (d *disk) link(name string, n *inode) {
 	d.names[name] = n
-	d.pending = append(d.pending, nameChange{name, n})
+	d.pending = append(d.pending, nameChange{name: name, node: n})
 }
 
 func missing(op, name string) error {
@@ -196,8 +198,24 @@ func (d *disk) Remove(name string) error {
 		return err
 	}
 	delete(d.names, name)
-	d.pending = append(d.pending, nameChange{name, nil})
+	d.pending = append(d.pending, nameChange{name: name})
 	d.changed("remove", name)
+	return nil
+}
+
+// Rename implements vfs.FS.
+func (d *disk) Rename(from, to string) error {
+	n := d.names[from]
+	if n == nil {
+		return missing("rename", from)
+	}
+	if err := d.change("rename", from); err != nil {
+		return err
+	}
+	delete(d.names, from)
+	d.names[to] = n
+	d.pending = append(d.pending, nameChange{name: to, node: n, from: from})
+	d.changed("rename", to)
 	return nil
 }
 
@@ -311,6 +329,7 @@ func (f *file) Sync() error {
 			case c.node == nil:
 				delete(f.d.durable, c.name)
 			default:
+				delete(f.d.durable, c.from)
 				f.d.durable[c.name] = c.node
 			}
 		}

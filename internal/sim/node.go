@@ -200,6 +200,7 @@ func (n *node) end(as fate) {
 	if l != nil {
 		l.over = true
 		if l.store != nil {
+			l.closeShot()
 			// It goes on with files that nobody will see.
 			if err := l.store.Close(); err != nil {
 				w.log("closing the lost store: %v", err)
@@ -289,6 +290,7 @@ type life struct {
 	stopping   bool
 
 	save    saving
+	space   space
 	scratch scratch
 }
 
@@ -478,6 +480,7 @@ func (l *life) turn() {
 	}
 	l.release(durable)
 	l.checkpoint()
+	l.walk()
 	l.prune()
 	l.arm()
 	if !w.healing && w.oneIn(w.swarm.compareEvery) {
@@ -654,6 +657,7 @@ func (l *life) write(then func()) {
 			if w.canary != CanaryEarlyTrim {
 				l.reclaim(meta.Applied)
 			}
+			l.sweep()
 			if then != nil {
 				then()
 			}
@@ -674,10 +678,14 @@ func (w *world) processFate() fate {
 func (l *life) reclaim(applied uint64) {
 	w := l.n.w
 	extents := l.journal.Extents()
-	var free []journal.Extent
+	var free []journal.ExtentInfo
 	for _, x := range extents[:max(len(extents)-1, 0)] {
-		if x.End <= applied && l.core.Unneeded(broker.Extent(x.Extent)) {
-			free = append(free, x.Extent)
+		unneeded := x.End <= applied
+		for e := x.Extent; e <= x.Last; e++ {
+			unneeded = unneeded && l.core.Unneeded(broker.Extent(e))
+		}
+		if unneeded {
+			free = append(free, x)
 		}
 	}
 	if len(free) == 0 {
@@ -685,12 +693,12 @@ func (l *life) reclaim(applied uint64) {
 	}
 	l.after(w.about(w.swarm.commitDelay), func() {
 		for _, x := range free {
-			if err := l.journal.Remove(x); err != nil && !errors.Is(err, errDisk) {
-				w.log("segment %d is not removed: %v", x, err)
+			if err := l.journal.Remove(x.Extent, x.Last); err != nil && !errors.Is(err, errDisk) {
+				w.log("segment %d is not removed: %v", x.Extent, err)
 				continue
 			}
 			w.report.Removed++
-			w.log("segment %d removed", x)
+			w.log("segment %d removed", x.Extent)
 		}
 	})
 }
@@ -835,6 +843,7 @@ func (l *life) compare() {
 	if err := l.core.Dump(func(s string) { live = append(live, s) }); err != nil {
 		w.fail("dump: %v", err)
 	}
+	l.readable(live)
 	if err := other.Dump(func(s string) { again = append(again, s) }); err != nil {
 		w.fail("dump of what was recovered: %v", err)
 	}

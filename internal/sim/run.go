@@ -29,6 +29,7 @@ type Report struct {
 
 	Crashes, PowerCuts, Kills, Errors, Shutdowns int
 	Records, Commits, Checkpoints, Removed       int
+	Rewritten                                    int // segments
 	Compared, ChunksRead                         int
 	Replayed, Torn                               int64
 	QoS0Gone                                     int // QoS 0 deliveries whose segment was gone when they were written
@@ -47,7 +48,7 @@ func (r *Report) Add(o Report) {
 		{&r.Deliveries, &o.Deliveries}, {&r.Received, &o.Received}, {&r.Connections, &o.Connections}, {&r.Cuts, &o.Cuts},
 		{&r.Resumed, &o.Resumed}, {&r.Crashes, &o.Crashes}, {&r.PowerCuts, &o.PowerCuts}, {&r.Kills, &o.Kills}, {&r.Errors, &o.Errors},
 		{&r.Shutdowns, &o.Shutdowns}, {&r.Records, &o.Records}, {&r.Commits, &o.Commits}, {&r.Checkpoints, &o.Checkpoints},
-		{&r.Removed, &o.Removed}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
+		{&r.Removed, &o.Removed}, {&r.Rewritten, &o.Rewritten}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
 		{&r.WallJumps, &o.WallJumps}, {&r.Suspends, &o.Suspends},
 	} {
 		*p.to += *p.from
@@ -60,10 +61,10 @@ func (r *Report) Add(o Report) {
 func (r Report) String() string {
 	return fmt.Sprintf("%d seeds, %.2f virtual hours: %d messages published, %d acknowledged, %d refused; %d deliveries received; "+
 		"%d connections, %d cut, %d resumed a session\n"+
-		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed; "+
+		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed, %d rewritten; "+
 		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d jumps of the wall clock, machine asleep %d times",
 		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed,
-		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed,
+		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed, r.Rewritten,
 		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WallJumps, r.Suspends)
 }
 
@@ -123,6 +124,7 @@ func Run(seed uint64, o Options) (rep Report, err error) {
 func (l *life) close() {
 	l.over = true
 	if l.store != nil {
+		l.closeShot()
 		_ = l.store.Close() // of a world that ends
 	}
 }
@@ -229,6 +231,7 @@ func (w *world) shrink() {
 			w.fail("the account of %s: %d accepted, %d delivered, %d in the ledger", c.id, info.Counts.Accepted, info.Counts.Delivered, info.Counts.Dropped())
 		}
 	}
+	l.bound()
 	w.swarm.compareEvery = 1
 	l.compare()
 	if t := l.core.Totals(); t.Ledger[broker.DropDamaged] != 0 {

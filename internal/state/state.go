@@ -130,7 +130,11 @@ func (s *Store) Meta() Meta { return s.meta }
 
 // Each visits the entries of a table in key order. Neither slice may be kept.
 func (s *Store) Each(table byte, visit func(key, value []byte) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+	return each(s.db, table, visit)
+}
+
+func each(r pebble.Reader, table byte, visit func(key, value []byte) error) error {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
 	if err != nil {
 		return err
 	}
@@ -176,7 +180,11 @@ var ErrNotFound = errors.New("state: no such entry")
 
 // Get returns a copy of one value, or ErrNotFound.
 func (s *Store) Get(table byte, key []byte) ([]byte, error) {
-	v, closer, err := s.db.Get(append([]byte{table}, key...))
+	return get(s.db, table, key)
+}
+
+func get(r pebble.Reader, table byte, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(append([]byte{table}, key...))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, fmt.Errorf("%w: table %c, key %x", ErrNotFound, table, key)
 	}

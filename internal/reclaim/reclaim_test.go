@@ -1,0 +1,128 @@
+package reclaim
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"pgregory.net/rapid"
+)
+
+// Marks are a set, whichever way they are kept, and stay within the memory that was
+// foretold.
+func TestMarks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		first := journal.Position(rapid.IntRange(64, 1000).Draw(t, "first"))
+		size := rapid.SampledFrom([]int{100, 10_000, 1 << 20}).Draw(t, "size")
+		m := marks{first: first, end: first + journal.Position(size)}
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		var frames []journal.Position
+		apart := rapid.SampledFrom([]int{8, 9, 40, 500}).Draw(t, "apart")
+		for pos := m.first; pos < m.end; pos += journal.Position(8 + rng.IntN(apart)) {
+			frames = append(frames, pos)
+		}
+		want := map[journal.Position]bool{}
+		n := rapid.SampledFrom([]int{0, 1, 2000, 50_000}).Draw(t, "n")
+		share := rapid.IntRange(1, 20).Draw(t, "one in")
+		for range n {
+			pos := frames[rng.IntN(max(1, len(frames)/share))]
+			m.add(pos)
+			want[pos] = true
+		}
+		m.add(m.first - 1)
+		m.add(m.end)
+		if got := slices.Collect(m.all()); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+			t.Fatalf("%d marks, want %d", len(got), len(want))
+		}
+		if bytes, most := int64(8*cap(m.list)+len(m.grains)), m.most(int64(n)); bytes > most+16<<10 {
+			t.Fatalf("%d marks take %d bytes, foretold were %d", n, bytes, most)
+		}
+	})
+}
+
+// After a round that looked at everything, the segments have at most twice what is
+// needed, no group is larger than a segment, and small files do not pile up.
+func TestPlan(t *testing.T) {
+	const size = 1 << 20
+	rapid.Check(t, func(t *rapid.T) {
+		r := &Round{size: size}
+		rewritten := int64(0) // bytes that were written by rounds
+		written := int64(0)   // ... and by the journal
+		for range rapid.IntRange(1, 300).Draw(t, "rounds") {
+			for range rapid.IntRange(1, 3).Draw(t, "new") {
+				g := segment{marked: true}
+				g.Bytes = int64(rapid.IntRange(size/2, size).Draw(t, "bytes"))
+				g.live = rapid.SampledFrom([]int64{200, 200, 200, 5000, g.Bytes / 3, g.Bytes}).Draw(t, "live")
+				written += g.Bytes
+				r.segments = append(r.segments, g)
+			}
+			groups := r.plan()
+			for _, gr := range groups {
+				var live int64
+				for i := gr.from; i <= gr.to; i++ {
+					live += r.segments[i].live
+				}
+				if gr.from < gr.to && live > size {
+					t.Fatalf("a group of %d bytes", live)
+				}
+				rewritten += live
+				one := segment{marked: true, live: live}
+				one.Bytes, one.Compacted = live, true
+				r.segments = slices.Replace(r.segments, gr.from, gr.to+1, one) // the later ones come first
+			}
+			var bytes, live int64
+			files := 0
+			for i, g := range r.segments {
+				bytes += g.Bytes
+				live += g.live
+				if g.Compacted && (i == 0 || r.segments[i-1].Compacted) {
+					files++ // one beside a full one is not too many
+				}
+			}
+			if bytes > 2*live {
+				t.Fatalf("%d bytes, %d needed", bytes, live)
+			}
+			if most := 8*(live/size) + 40; int64(files) > most {
+				t.Fatalf("%d small files beside each other, %d bytes are needed", files, live)
+			}
+			// Some of it is needed no more.
+			for i := range r.segments {
+				if rapid.IntRange(0, 30).Draw(t, "dies") == 0 {
+					r.segments[i].live = max(100, r.segments[i].live/3)
+				}
+			}
+		}
+		if rewritten > 2*written {
+			t.Fatalf("%d bytes written, %d by rounds", written, rewritten)
+		}
+	})
+}
+
+// What a round found is believed as long as nothing ended, in proportion for a
+// while, and not at all when it is old.
+func TestBelieved(t *testing.T) {
+	s := Space{Stale: 1000, known: map[journal.Extent]measured{3: {last: 5, live: 600, need: 60, since: 5000}}}
+	x := journal.ExtentInfo{Extent: 3, Last: 5, Bytes: 1000}
+	for _, test := range []struct {
+		name string
+		need int64
+		now  int64
+		want int64
+	}{
+		{"as it was", 60, 99999, 600},
+		{"half has ended", 30, 5500, 300},
+		{"all has ended", 0, 5500, 0},
+		{"something has ended, long ago", 59, 6000, 0},
+	} {
+		if got := s.live(&x, test.need, broker.Time(test.now)); got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+	}
+	x.Last = 6
+	if got := s.live(&x, 60, 5000); got != 0 {
+		t.Errorf("of a file that was not measured: %d", got)
+	}
+}

@@ -26,13 +26,15 @@ type Reader interface {
 
 // Defaults of [Config].
 const (
-	DefaultConnectTimeout    = 10 * time.Second
-	DefaultMaximumPacketSize = 16 << 20
-	DefaultTopicAliasMaximum = 64
-	DefaultReceiveMaximum    = 65535
-	DefaultWriteStall        = 30 * time.Second
-	DefaultLinger            = time.Second
-	DefaultQoS0Memory        = 256 << 20
+	DefaultConnectTimeout     = 10 * time.Second
+	DefaultMaximumPacketSize  = 16 << 20
+	DefaultMaximumControlSize = 1 << 20
+	DefaultUnreadAnswers      = 1 << 20
+	DefaultTopicAliasMaximum  = 64
+	DefaultReceiveMaximum     = 65535
+	DefaultWriteStall         = 30 * time.Second
+	DefaultLinger             = time.Second
+	DefaultQoS0Memory         = 256 << 20
 )
 
 // MaxBatches is how many batches of one connection may wait for the core.
@@ -60,6 +62,13 @@ type Config struct {
 	// MaximumPacketSize is the largest packet accepted, in bytes with its
 	// header; CONNACK tells MQTT 5 clients.
 	MaximumPacketSize int
+	// MaximumControlSize is the largest packet accepted that is not a PUBLISH, in
+	// bytes with its header. What is decoded of it can take sixteen times as much
+	// memory for a moment, and a will is kept in memory.
+	MaximumControlSize int
+	// UnreadAnswers is how many bytes of memory the answers to a client may take
+	// that it does not read. While they take more, nothing is read from it.
+	UnreadAnswers int
 	// TopicAliasMaximum is the highest topic alias an MQTT 5 client may use;
 	// negative: none.
 	TopicAliasMaximum int
@@ -83,6 +92,8 @@ type Config struct {
 func (c Config) WithDefaults() Config {
 	set(&c.ConnectTimeout, DefaultConnectTimeout)
 	set(&c.MaximumPacketSize, DefaultMaximumPacketSize)
+	set(&c.MaximumControlSize, DefaultMaximumControlSize)
+	set(&c.UnreadAnswers, DefaultUnreadAnswers)
 	set(&c.TopicAliasMaximum, DefaultTopicAliasMaximum)
 	c.TopicAliasMaximum = max(c.TopicAliasMaximum, 0)
 	set(&c.ReceiveMaximum, DefaultReceiveMaximum)

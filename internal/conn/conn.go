@@ -36,6 +36,7 @@ type Conn struct {
 	qos0      int64         // bytes of QoS 0 deliveries waiting or being written
 	writing   bool          // a writer runs
 	announced bool          // the core has been given a CONNECT
+	greeted   bool          // ... and has answered it
 	sealed    bool          // an EffClose is queued, or nothing can be sent anymore: Push does nothing
 	flushed   bool          // the EffClose has been done
 	over      bool          // OpClosed has been submitted: nothing else may be
@@ -140,6 +141,10 @@ func (c *Conn) push(list []broker.Effect) (write bool) {
 	defer c.mu.Unlock()
 	if c.sealed {
 		return false
+	}
+	if !c.greeted {
+		c.greeted = true
+		c.room.Signal()
 	}
 	if c.queue == nil {
 		c.queue = getEffects()

@@ -25,9 +25,11 @@ func (c *Conn) decode(in *Batch, b []byte) (used int, stop bool, err error) {
 			return used, false, nil
 		}
 		size := h.Size + h.Length
-		if size > c.cfg.MaximumPacketSize {
-			return used, false, &packet.Error{Code: packet.PacketTooLarge, Packet: h.Type,
-				Detail: fmt.Sprintf("%d bytes, at most %d are accepted", size, c.cfg.MaximumPacketSize)}
+		if size > c.limitOf(h.Type) {
+			if h.Type == packet.CONNECT && !c.connected && len(b)-used < h.Size+versionSize {
+				return used, false, nil // until it says how to answer it
+			}
+			return used, false, c.tooLarge(h, size, b[used+h.Size:])
 		}
 		if size > len(b)-used {
 			return used, false, nil
@@ -47,6 +49,34 @@ func (c *Conn) decode(in *Batch, b []byte) (used int, stop bool, err error) {
 		}
 	}
 	return used, stop, nil
+}
+
+// limitOf is the largest packet of the type that is accepted.
+func (c *Conn) limitOf(t packet.Type) int {
+	if t == packet.PUBLISH {
+		return c.cfg.MaximumPacketSize
+	}
+	return min(c.cfg.MaximumPacketSize, c.cfg.MaximumControlSize)
+}
+
+// versionSize is how much of the body of a CONNECT says which version it is: at
+// most, for MQTT 5 needs less.
+const versionSize = len("\x00\x06MQIsdp\x03")
+
+// tooLarge refuses a packet for its size. Beside Maximum Packet Size, which the
+// client was told, that is a quota of ours.
+func (c *Conn) tooLarge(h packet.Header, size int, body []byte) error {
+	e := &packet.Error{Code: packet.PacketTooLarge, Packet: h.Type,
+		Detail: fmt.Sprintf("%d bytes, at most %d are accepted", size, c.limitOf(h.Type))}
+	switch {
+	case h.Type == packet.CONNECT && !c.connected:
+		if bytes.HasPrefix(body, []byte("\x00\x04MQTT\x05")) {
+			e.Answer = packet.V5
+		}
+	case size <= c.cfg.MaximumPacketSize:
+		e.Code = packet.QuotaExceeded
+	}
+	return e
 }
 
 func protocolError(t packet.Type, detail string) error {

@@ -43,11 +43,20 @@ func (c *Conn) beginFinish(e ending) (drain bool) {
 		c.hand(b)
 	}
 	c.over = true
+	for e.say != nil && c.announced && !c.greeted && !c.failed {
+		c.room.Wait() // nothing may be said before CONNACK [MQTT-3.2.0-1]
+	}
 	switch {
 	case c.failed:
+	case c.sealed && e.say != nil:
+		e.say, e.cause = nil, broker.CauseServer // the answer was a refusal
 	case e.say != nil:
+		connack := c.unsentConnack()
 		c.dropQueue()
 		c.queue = getEffects()
+		if connack != nil {
+			c.queue.list = append(c.queue.list, broker.Effect{Kind: broker.EffPacket, Packet: connack})
+		}
 		c.queue.list = append(c.queue.list,
 			broker.Effect{Kind: broker.EffPacket, Packet: e.say},
 			broker.Effect{Kind: broker.EffClose})
@@ -76,6 +85,17 @@ func (c *Conn) endFinish() {
 		c.hold = nil
 	}
 	c.aliases = nil // [MQTT-3.3.2-7]
+}
+
+// unsentConnack is the CONNACK that waits for the writer, if it still does. c.mu
+// is held.
+func (c *Conn) unsentConnack() packet.Packet {
+	if c.queue != nil && len(c.queue.list) > 0 {
+		if p, ok := c.queue.list[0].Packet.(*packet.Connack); ok {
+			return p
+		}
+	}
+	return nil
 }
 
 // dropQueue forgets what waits for the writer. c.mu is held.

@@ -232,11 +232,19 @@ func (q *bench) wantReceived(v packet.Version, want ...string) {
 	}
 }
 
-// connect sends CONNECT and lets the core take it.
-func (q *bench) connect(p *packet.Connect) {
+// open sends CONNECT and lets the core take it.
+func (q *bench) open(p *packet.Connect) {
 	q.t.Helper()
 	q.send(p.Version, p)
 	q.want("CONNECT")
+}
+
+// connect sends CONNECT and has it accepted.
+func (q *bench) connect(p *packet.Connect) {
+	q.t.Helper()
+	q.open(p)
+	q.push(effPacket(&packet.Connack{}))
+	q.wantReceived(p.Version, "CONNACK 0x00")
 }
 
 func (q *bench) push(list ...broker.Effect) { q.c.Push(list) }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
@@ -270,7 +271,7 @@ func TestKeepAlive(t *testing.T) {
 
 func TestServerKeepAlive(t *testing.T) {
 	start(t, Config{}, func(t *testing.T, q *bench) {
-		q.connect(v5()) // none of its own
+		q.open(v5()) // none of its own
 		q.push(effPacket(&packet.Connack{HasServerKeepAlive: true, ServerKeepAlive: 20}))
 		q.wantReceived(packet.V5, "CONNACK 0x00")
 		began := time.Now()
@@ -311,5 +312,68 @@ func TestNothingCountsAfterDisconnect(t *testing.T) {
 		q.push(hangUp)
 		q.wantReceived(packet.V311, "closed")
 		q.want("closed server")
+	})
+}
+
+// Whatever the client does wrong after CONNECT, the first packet to it is CONNACK.
+func TestNothingIsSaidBeforeConnack(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer []broker.Effect
+		want   []string
+		closed string
+	}{
+		{"accepted", []broker.Effect{effPacket(&packet.Connack{})},
+			[]string{"CONNACK 0x00", "DISCONNECT 0x82", "closed"}, "closed protocol 0x82"},
+		{"refused", []broker.Effect{effPacket(&packet.Connack{Code: packet.NotAuthorized}), hangUp},
+			[]string{"CONNACK 0x87", "closed"}, "closed protocol 0x82"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start(t, Config{}, func(t *testing.T, q *bench) {
+				q.send(packet.V5, v5(), v5())
+				q.want("CONNECT", tt.closed)
+				q.push(tt.answer...)
+				q.wantReceived(packet.V5, tt.want...)
+			})
+		})
+	}
+}
+
+func TestTooLargeConnectIsAnswered(t *testing.T) {
+	for _, tt := range []struct {
+		v    packet.Version
+		want []string
+	}{
+		{packet.V5, []string{"CONNACK 0x95", "closed"}},
+		{packet.V311, []string{"closed"}}, // there is no return code for it
+		{packet.V31, []string{"closed"}},
+	} {
+		for _, slowly := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, slowly %v", tt.v, slowly), func(t *testing.T) {
+				start(t, Config{MaximumControlSize: 30}, func(t *testing.T, q *bench) {
+					b := (&packet.Connect{Version: tt.v, ClientID: strings.Repeat("c", 40), RequestProblemInfo: true}).Append(nil, 0)[:12]
+					for len(b) > 0 {
+						n := len(b)
+						if slowly {
+							n = 1
+						}
+						q.send(tt.v, b[:n])
+						b = b[n:]
+					}
+					q.wantReceived(tt.v, tt.want...)
+					q.want()
+				})
+			})
+		}
+	}
+}
+
+func TestOnlyPublishMayBeLarge(t *testing.T) {
+	start(t, Config{MaximumControlSize: 1000, MaximumPacketSize: 100_000}, func(t *testing.T, q *bench) {
+		q.connect(v5())
+		q.send(packet.V5, publish("t", 0, 0, strings.Repeat("x", 50_000)))
+		q.want("publish t q0 id0 50000 bytes")
+		q.send(packet.V5, []byte{byte(packet.SUBSCRIBE)<<4 | 2, 0xE9, 0x07}) // promises 1001 bytes
+		q.wantReceived(packet.V5, "DISCONNECT 0x97", "closed")
 	})
 }

@@ -143,7 +143,10 @@ func (w *writer) do(list []broker.Effect) bool {
 				return false
 			}
 		case broker.EffPacket:
-			w.packet(e.Packet)
+			if !w.packet(e.Packet) {
+				w.unanswerable(e.Packet)
+				return false
+			}
 			if len(w.out) >= bigSize/2 && !w.flush() {
 				return false
 			}
@@ -185,7 +188,9 @@ func (w *writer) ack(e *broker.Effect) {
 	w.out = a.Append(w.out, w.c.peer.version)
 }
 
-func (w *writer) packet(p packet.Packet) {
+// packet encodes a packet. It is false when the client does not take one that
+// large.
+func (w *writer) packet(p packet.Packet) bool {
 	c := w.c
 	v := c.peer.version
 	if ca, ok := p.(*packet.Connack); ok {
@@ -199,7 +204,27 @@ func (w *writer) packet(p packet.Packet) {
 			p = packet.Fit(p, c.peer.maximumSize, v)
 		}
 	}
+	before := len(w.out)
 	w.out = p.Append(w.out, v)
+	if limit := int(c.peer.maximumSize); v == packet.V5 && limit > 0 && len(w.out)-before > limit { // [MQTT-3.1.2-24]
+		w.out = w.out[:before]
+		return false
+	}
+	return true
+}
+
+// unanswerable ends the connection because p, which the client waits for, is
+// larger than it takes. Only a CONNACK may come before anything else, so without
+// that nothing is said [MQTT-3.2.0-1].
+func (w *writer) unanswerable(p packet.Packet) {
+	if _, ok := p.(*packet.Connack); !ok {
+		w.packet(&packet.Disconnect{Code: packet.PacketTooLarge})
+	}
+	w.c.cfg.Logger.Info("connection closed: the client's Maximum Packet Size leaves no room for an answer",
+		"client", w.c.client, "remote", w.c.Remote(), "packet", p.Type(), "limit", w.c.peer.maximumSize)
+	if w.flush() {
+		w.c.closeOutput()
+	}
 }
 
 // announce adds to a successful CONNACK the limits that the connection keeps,

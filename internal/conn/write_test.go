@@ -24,7 +24,7 @@ func stored(m record.Message) []byte {
 
 func TestEffectsInOrder(t *testing.T) {
 	start(t, Config{}, func(t *testing.T, q *bench) {
-		q.connect(v5())
+		q.open(v5())
 		q.store[100] = stored(record.Message{QoS: 2, Topic: []byte("s"), Payload: []byte("kept"), Expires: 61_000})
 		q.push(effPacket(&packet.Connack{}), ack(packet.PUBACK, 1), ack(packet.PUBREL, 2))
 		q.push(broker.Effect{Kind: broker.EffDeliver, QoS: 1, ID: 5, Number: 5, Pos: 100, Dup: true, Retain: true, SubIDs: []uint32{3, 4}})
@@ -37,7 +37,7 @@ func TestEffectsInOrder(t *testing.T) {
 
 func TestConnackTellsTheLimitsOfTheConnection(t *testing.T) {
 	start(t, Config{ReceiveMaximum: 7, TopicAliasMaximum: 3, MaximumPacketSize: 9999}, func(t *testing.T, q *bench) {
-		q.connect(v5())
+		q.open(v5())
 		q.push(effPacket(&packet.Connack{}))
 		head := make([]byte, 2)
 		read(t, q, head)
@@ -220,4 +220,26 @@ func TestBatchesOutliveTheConnection(t *testing.T) {
 		<-q.ended
 		q.want("publish t q1 id1 x", "closed lost")
 	})
+}
+
+// An answer that is larger than the client takes is not sent, and as the client
+// waits for it, its connection ends.
+func TestAnswerLargerThanTheClientTakes(t *testing.T) {
+	for _, tt := range []struct {
+		limit uint32
+		then  packet.Packet
+		want  []string
+	}{
+		{10, &packet.Suback{ID: 1, Codes: []packet.Reason{0}}, []string{"closed"}}, // not even CONNACK
+		{30, &packet.Suback{ID: 1, Codes: make([]packet.Reason, 30)}, []string{"CONNACK 0x00", "PINGRESP", "DISCONNECT 0x95", "closed"}},
+	} {
+		start(t, Config{}, func(t *testing.T, q *bench) {
+			p := v5()
+			p.MaximumPacketSize = tt.limit
+			q.open(p)
+			q.push(effPacket(&packet.Connack{}), effPacket(&packet.Pingresp{}), effPacket(tt.then), ack(packet.PUBACK, 1))
+			q.wantReceived(packet.V5, tt.want...)
+			q.want("closed server")
+		})
+	}
 }

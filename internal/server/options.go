@@ -40,6 +40,8 @@ type Options struct {
 	VolatileMemory   int64 // bytes for messages on their way to sessions that are not kept (128 MiB)
 
 	MaxPacketSize     int           // bytes, up to 268,435,460 (16 MiB)
+	MaxControlSize    int           // bytes, of packets other than PUBLISH (1 MiB)
+	UnreadAnswers     int           // bytes of memory for answers that a client does not read (1 MiB)
 	ReceiveMaximum    int           // unacknowledged publishes of one MQTT 5 client (1024)
 	TopicAliasMaximum int           // of an MQTT 5 client (64); negative: none
 	KeepAliveMax      uint16        // seconds, for MQTT 5 clients; 0: what they ask for

@@ -73,37 +73,18 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		opt: o, log: o.Logger, store: store,
-		commit: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		open: map[*conn.Conn]struct{}{},
-	}
-	clock := newClock(store.last, time.Now())
-	in := newInbox()
-	s.conns = conn.Config{
-		Queue: in, NewReader: store.newReader, FreeReader: store.freeReader, Now: clock.now,
-		ConnectTimeout: o.ConnectTimeout, MaximumPacketSize: o.MaxPacketSize,
-		TopicAliasMaximum: o.TopicAliasMaximum, ReceiveMaximum: o.ReceiveMaximum, Logger: o.Logger,
-		Pollers: conn.NewPollers(runtime.GOMAXPROCS(0) / 2), Ended: s.ended,
-	}.WithDefaults()
-	s.loop = &loop{
-		s: s, core: core, journal: store.journal, in: in, clock: clock, inline: o.Memory,
-		timer: stoppedTimer(in.poke), save: checkpoint{begun: clock.now()},
-		space: space{plan: reclaim.Space{SegmentSize: o.SegmentSize}},
-	}
-	s.loop.save.timer = stoppedTimer(func() {
-		in.call(func() { s.loop.save.armed = false })
-	})
+	s := assemble(o, store, core)
+	s.conns.Pollers = conn.NewPollers(runtime.GOMAXPROCS(0) / 2)
 	s.loop.save.meta.Applied = store.state.Meta().Applied
 
 	failed := func(err error) {
-		in.call(func() {
+		s.loop.in.call(func() {
 			s.fail(err)
 			s.loop.ended = true
 		})
 	}
 	store.fail.Store(&failed)
-	core.Start(clock.now())
+	core.Start(s.loop.clock.now())
 	if err := s.saveGaps(); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
@@ -124,6 +105,32 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		go s.accept(l)
 	}
 	return s, nil
+}
+
+// assemble joins the parts of a server; nothing runs yet.
+func assemble(o Options, store *storage, core *broker.Core) *Server {
+	s := &Server{
+		opt: o, log: o.Logger, store: store,
+		commit: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		open: map[*conn.Conn]struct{}{},
+	}
+	clock := newClock(store.last, time.Now())
+	in := newInbox()
+	s.conns = conn.Config{
+		Queue: in, NewReader: store.newReader, FreeReader: store.freeReader, Now: clock.now,
+		ConnectTimeout: o.ConnectTimeout, MaximumPacketSize: o.MaxPacketSize,
+		MaximumControlSize: o.MaxControlSize, UnreadAnswers: o.UnreadAnswers,
+		TopicAliasMaximum: o.TopicAliasMaximum, ReceiveMaximum: o.ReceiveMaximum, Logger: o.Logger, Ended: s.ended,
+	}.WithDefaults()
+	s.loop = &loop{
+		s: s, core: core, journal: store.journal, in: in, clock: clock, inline: o.Memory,
+		timer: stoppedTimer(in.poke), save: checkpoint{begun: clock.now()},
+		space: space{plan: reclaim.Space{SegmentSize: o.SegmentSize}},
+	}
+	s.loop.save.timer = stoppedTimer(func() {
+		in.call(func() { s.loop.save.armed = false })
+	})
+	return s
 }
 
 func stoppedTimer(f func()) *time.Timer {

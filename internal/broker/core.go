@@ -32,6 +32,7 @@ type Config struct {
 	MaxPacketSize    uint32 // announced, bytes; 0: not announced
 	TopicAliasMax    uint16 // announced
 	KeepAliveMax     uint16 // seconds; 0: what clients ask for
+	MaxSubscriptions int    // of one session; 0: no limit
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions too
 	// Bytes of memory for QoS 1 and 2 messages on their way to sessions that end
 	// with their connection (128 MiB). Where clients read too slowly for it, the
@@ -84,6 +85,7 @@ type Core struct {
 	groups  map[string]*Session // "name/filter" of shared subscriptions
 	subGen  uint64              // changes with every subscription
 	routes  map[string]*route
+	routed  int // bytes of memory that routes take
 	matched []*subscription
 	match   uint64 // number of the match, to tell who was seen in it
 

@@ -1,6 +1,9 @@
 package broker
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 // route is who gets what is published to a topic. It is remembered per topic
 // until a subscription changes.
@@ -26,23 +29,36 @@ type recipient struct {
 	subIDs []uint32
 }
 
-// maxRoutes bounds the memory for topics seen; beyond it all are forgotten.
-const maxRoutes = 1 << 16
+// maxRouted bounds the memory for routes, in bytes; beyond it all are forgotten.
+// Topics are as long as publishers like, and a route as its recipients are many.
+const maxRouted = 32 << 20
 
 func (c *Core) route(topic []byte) *route {
 	r := c.routes[string(topic)]
 	if r != nil && r.gen == c.subGen {
 		return r
 	}
+	if c.routed > maxRouted {
+		clear(c.routes)
+		c.routed, r = 0, nil
+	}
 	if r == nil {
-		if len(c.routes) >= maxRoutes {
-			clear(c.routes)
-		}
 		r = &route{}
 		c.routes[string(topic)] = r
+		c.routed += len(topic)
+	} else {
+		c.routed -= r.memory()
 	}
 	c.fill(r, topic, nil)
+	c.routed += r.memory()
 	return r
+}
+
+// memory is how many bytes the route takes beside its topic, about; lists of
+// subscription identifiers are counted as if they were short.
+func (r *route) memory() int {
+	const entry = 64 // in the map
+	return entry + int(unsafe.Sizeof(*r)) + cap(r.to)*int(unsafe.Sizeof(recipient{})) + cap(r.groups)*8
 }
 
 // routeWithout is the route for a message whose publisher has subscriptions with

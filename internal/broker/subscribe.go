@@ -26,6 +26,10 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 		}
 		old, _ := s.sub(o.Filter)
 		fresh[i] = old == nil
+		if most := c.cfg.MaxSubscriptions; most > 0 && fresh[i] && len(s.subs) >= most {
+			codes[i] = packet.QuotaExceeded
+			continue
+		}
 		r := record.Subscribed{SID: s.sid, Filter: o.Filter, QoS: o.QoS, NoLocal: o.NoLocal,
 			RetainAsPublished: o.RetainAsPublished, RetainHandling: o.RetainHandling, SubID: p.SubID}
 		if s.durable() {
@@ -132,6 +136,12 @@ func (c *Core) dropSub(s *Session, i int) {
 	s.removeSub(i)
 }
 
+// maxBurst is how many effects of a link may wait for the end of a turn before
+// retained messages of QoS 0 are dropped for it. The connection hears of them, and
+// may say that it is congested, only then; and a client may send very many
+// SUBSCRIBEs at once.
+const maxBurst = 1 << 20
+
 // sendRetained gives a new subscription the retained messages of its topics.
 // They wait in the queue of the session like others, RETAIN set [MQTT-3.3.1-8]
 // [MQTT-3.3.1-9], also when the subscription replaces another [MQTT-3.8.4-4].
@@ -156,7 +166,7 @@ func (c *Core) sendRetained(s *Session, sub *subscription) {
 		qos := min(r.qos, sub.qos)
 		switch {
 		case qos == 0:
-			if s.link.full {
+			if s.link.full || len(s.link.effects) >= maxBurst {
 				c.counts.QoS0Lost++
 				break
 			}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"container/heap"
+	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -16,8 +17,8 @@ const (
 	timerRefused                   // a 3.x connection with a refused message is closed
 )
 
-// timer is something due at a time. Nothing is ever taken out of the heap: what
-// no longer holds is seen when it comes up.
+// timer is something due at a time. What no longer holds stays in the heap; it is
+// seen when it comes up, or when that would keep too many.
 type timer struct {
 	at       Time
 	kind     timerKind
@@ -46,8 +47,43 @@ func (t *timers) Pop() any {
 }
 
 func (t *timers) add(at Time, x timer) {
+	if n := len(*t); n == cap(*t) && n >= 1024 {
+		t.sweep()
+	}
 	x.at = at
 	heap.Push(t, x)
+}
+
+// sweep takes out what no longer holds, before the heap has to grow: a client can
+// make any number of things due in a century, and replace them. What is left may
+// fill half of the heap, or that grows all the same, so sweeping costs little for
+// each addition.
+func (t *timers) sweep() {
+	holds := (*t)[:0]
+	for _, x := range *t {
+		if x.holds() {
+			holds = append(holds, x)
+		}
+	}
+	clear((*t)[len(holds):])
+	if len(holds) > cap(*t)/2 {
+		holds = slices.Grow(holds, cap(*t))
+	}
+	*t = holds
+	heap.Init(t)
+}
+
+// holds tells whether t has still something to do.
+func (t *timer) holds() bool {
+	switch t.kind {
+	case timerSession:
+		return !t.session.ended && t.session.timerAt == t.at
+	case timerWill:
+		return !t.will.gone && t.will.at == t.at
+	case timerRetained:
+		return !t.retained.gone
+	}
+	return !t.link.closed
 }
 
 // NextTimer is when Tick has something to do, 0: never as things are.

@@ -120,6 +120,9 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 		VolatileMemory: int64(c.Limits.CleanSessions),
 
 		MaxPacketSize:     int(c.Limits.MaxPacketSize),
+		MaxControlSize:    int(c.Limits.MaxControlSize),
+		UnreadAnswers:     int(c.Limits.UnreadAnswers),
+		MaxSubscriptions:  int(c.Limits.Subscriptions),
 		ReceiveMaximum:    int(c.Limits.ReceiveMaximum),
 		TopicAliasMaximum: int(c.Limits.TopicAliasMaximum),
 		KeepAliveMax:      uint16(c.Limits.KeepAliveMax / time.Second),

@@ -39,6 +39,9 @@ type Limits struct {
 	CleanSessions     Size // memory for messages on their way to sessions that are not kept
 	DiskBudget        Budget
 	MaxPacketSize     Size          // largest MQTT packet accepted
+	MaxControlSize    Size          // largest one accepted that is not a PUBLISH
+	UnreadAnswers     Size          // memory for answers that a client does not read
+	Subscriptions     uint64        // of a session; 0: no limit
 	ReceiveMaximum    uint16        // unacknowledged QoS 1 and 2 messages from one client, 1 to 65535
 	TopicAliasMaximum uint16        // aliases that a client may set; 0: none
 	KeepAliveMax      time.Duration // longest keep alive of an MQTT 5 client; 0: what the client asks for
@@ -74,6 +77,9 @@ func Default() *Config {
 			CleanSessions:     128 * MiB,
 			DiskBudget:        Budget{Percent: 80},
 			MaxPacketSize:     16 * MiB,
+			MaxControlSize:    MiB,
+			UnreadAnswers:     MiB,
+			Subscriptions:     100_000,
 			ReceiveMaximum:    1024,
 			TopicAliasMaximum: 64,
 			ConnectTimeout:    10 * time.Second,

@@ -63,6 +63,16 @@ messages that would need storing are refused until consumers have made room. 0: 
 budget.`},
 	{"limits.max_packet_size", func(c *Config) any { return &c.Limits.MaxPacketSize }, `
 The largest MQTT packet that is accepted, up to 256MiB.`},
+	{"limits.max_control_size", func(c *Config) any { return &c.Limits.MaxControlSize }, `
+The largest packet that is accepted and is not a PUBLISH: a CONNECT with its will, a
+SUBSCRIBE. A CONNECT of MQTT 3.x has at most 321KiB. MQTT 5 gets 0x95 for a larger
+CONNECT and 0x97 for others.`},
+	{"limits.unread_answers", func(c *Config) any { return &c.Limits.UnreadAnswers }, `
+Memory for the answers (PUBACK, SUBACK, PINGRESP, ...) that one client does not read.
+While they take more nothing is read from it, so it cannot ask for more.`},
+	{"limits.subscriptions", func(c *Config) any { return &c.Limits.Subscriptions }, `
+Subscriptions that one session may have. SUBACK refuses more: 0x97 Quota exceeded to
+MQTT 5, 0x80 to 3.x. 0: no limit.`},
 	{"limits.receive_maximum", func(c *Config) any { return &c.Limits.ReceiveMaximum }, `
 Unacknowledged QoS 1 and 2 messages from one MQTT 5 client at a time, 1 to 65535.`},
 	{"limits.topic_alias_maximum", func(c *Config) any { return &c.Limits.TopicAliasMaximum }, `

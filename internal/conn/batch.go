@@ -14,6 +14,7 @@ type Batch struct {
 	buf     *buffer // what the publishes alias
 	arena   []byte  // what their Forward aliases where it is not a part of buf
 	counted bool    // one of the MaxBatches of its connection
+	asks    int     // packets that the core will answer
 }
 
 // Bounds of what a pooled batch keeps.
@@ -33,10 +34,10 @@ func getBatch(c *Conn) *Batch {
 // Done gives the batch back after the core has handled it. Nothing of it may
 // be used afterwards.
 func (b *Batch) Done() {
-	c, counted := b.conn, b.counted
+	c, counted, asks := b.conn, b.counted, b.asks
 	b.free()
 	if counted {
-		c.batchDone()
+		c.batchDone(asks)
 	}
 }
 
@@ -60,7 +61,7 @@ func (b *Batch) free() {
 		Packets:     b.Packets[:0],
 		Undelivered: b.Undelivered[:0],
 	}
-	b.conn, b.arena, b.counted = nil, b.arena[:0], false
+	b.conn, b.arena, b.counted, b.asks = nil, b.arena[:0], false, 0
 	batches.Put(b)
 }
 

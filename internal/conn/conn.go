@@ -31,12 +31,16 @@ type Conn struct {
 	mu        sync.Mutex
 	room      sync.Cond     // a batch is done, or waiting for one is pointless
 	inflight  int           // batches that the core has not handled
+	asked     int           // packets in them that it will answer
+	handled   int           // packets that it has handled, their answers still to come
 	keepAlive time.Duration // 1.5 times the keep alive; 0: none
 	queue     *effects      // what waits for the writer; nil: nothing
 	qos0      int64         // bytes of QoS 0 deliveries waiting or being written
+	answers   int64         // bytes of everything else that is
 	writing   bool          // a writer runs
 	announced bool          // the core has been given a CONNECT
 	greeted   bool          // ... and has answered it
+	farewell  packet.Packet // the last packet, which waits for that answer; nil: none
 	sealed    bool          // an EffClose is queued, or nothing can be sent anymore: Push does nothing
 	flushed   bool          // the EffClose has been done
 	over      bool          // OpClosed has been submitted: nothing else may be
@@ -142,27 +146,63 @@ func (c *Conn) push(list []broker.Effect) (write bool) {
 	if c.sealed {
 		return false
 	}
-	if !c.greeted {
-		c.greeted = true
-		c.room.Signal()
+	c.handled = 0 // the answers are here
+	list, write = c.queued(list)
+	c.count(sizeOf(list))
+	return write
+}
+
+// Hold takes account of effects that wait for something before they are pushed,
+// for they take memory already. [Writers.Release] pushes them, in the same order.
+func (c *Conn) Hold(list []broker.Effect) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handled = 0
+	c.count(sizeOf(list))
+}
+
+// release pushes effects that were held, and tells whether the caller has to run
+// a writer.
+func (c *Conn) release(list []broker.Effect) (write bool) {
+	if len(list) == 0 {
+		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dropped := list
+	if !c.sealed {
+		var queued []broker.Effect
+		queued, write = c.queued(list)
+		dropped = list[len(queued):]
+	}
+	c.count(sizeOf(dropped).negative())
+	return write
+}
+
+// queued queues effects and returns them, without those that come after the end.
+// c.mu is held.
+func (c *Conn) queued(list []broker.Effect) (queued []broker.Effect, write bool) {
 	if c.queue == nil {
 		c.queue = getEffects()
 	}
-	var qos0 int64
 	for i := range list {
 		if list[i].Kind == broker.EffClose {
 			c.sealed = true
 			list = list[:i+1]
 			break
 		}
-		qos0 += qos0Size(&list[i])
 	}
-	c.queue.list = append(c.queue.list, list...)
-	c.countQoS0(qos0)
+	if c.farewell != nil && !c.sealed {
+		list = list[:1] // CONNACK, which had to come first
+		c.queue.list = append(c.queue.list, list...)
+		c.sayFarewell(c.farewell)
+	} else {
+		c.queue.list = append(c.queue.list, list...)
+	}
+	c.greeted = true
 	write = !c.writing
 	c.writing = true
-	return write
+	return list, write
 }
 
 // startWriter starts the writer if none runs. c.mu is held.
@@ -186,7 +226,7 @@ func (c *Conn) signal(kind broker.OpKind) {
 // submit hands a batch of the reader to the core, after waiting for room.
 func (c *Conn) submit(b *Batch) {
 	c.mu.Lock()
-	for c.sock == nil && c.inflight >= MaxBatches && !c.flushed && !c.failed {
+	for c.sock == nil && !c.hasRoom() && !c.flushed && !c.failed {
 		c.room.Wait()
 	}
 	if c.flushed || c.failed || c.over {
@@ -195,6 +235,7 @@ func (c *Conn) submit(b *Batch) {
 		return
 	}
 	c.inflight++
+	c.asked += b.asks
 	c.announced = true
 	b.counted = true
 	c.hand(b)
@@ -210,14 +251,31 @@ func (c *Conn) hand(b *Batch) {
 	}
 }
 
-func (c *Conn) batchDone() {
+// hasRoom tells whether the core may be given another batch. Of a client that
+// does not read its answers nothing is read, and while few can be added no second
+// batch goes on its way: so what waits is at most the limit and the answers to two
+// batches. c.mu is held.
+func (c *Conn) hasRoom() bool {
+	limit := int64(c.cfg.UnreadAnswers)
+	return c.inflight == 0 && c.answers <= limit ||
+		c.inflight < MaxBatches && c.answers+int64(c.asked+c.handled)*effectSize <= limit
+}
+
+func (c *Conn) batchDone(asks int) {
 	c.mu.Lock()
 	c.inflight--
+	c.asked -= asks
+	c.handled += asks
+	c.readOn()
+	c.mu.Unlock()
+}
+
+// readOn has the reader look whether there is room for a batch. c.mu is held.
+func (c *Conn) readOn() {
 	if c.sock == nil {
 		c.room.Signal() // only the reader waits
-	} else if c.paused && c.inflight <= MaxBatches/2 {
+	} else if c.paused && c.inflight <= MaxBatches/2 && c.hasRoom() {
 		c.paused = false
 		c.sock.wake()
 	}
-	c.mu.Unlock()
 }

@@ -99,6 +99,9 @@ func (c *Conn) takePublish(in *Batch, h packet.Header, body []byte) error {
 		in.Publishes = in.Publishes[:n]
 		return err
 	}
+	if p.QoS > 0 {
+		in.asks++
+	}
 	in.add(broker.OpPublish)
 	return nil
 }
@@ -142,6 +145,9 @@ func (c *Conn) takeAck(in *Batch, h packet.Header, body []byte) error {
 		return err
 	}
 	in.Acks = append(in.Acks, a)
+	if a.Kind == packet.PUBREC || a.Kind == packet.PUBREL {
+		in.asks++
+	}
 	in.add(broker.OpAck)
 	return nil
 }
@@ -168,6 +174,7 @@ func (c *Conn) takePacket(in *Batch, h packet.Header, body []byte) (stop bool, e
 		c.takeConnect(connect)
 	}
 	in.Packets = append(in.Packets, p)
+	in.asks++
 	in.add(broker.OpPacket)
 	return h.Type == packet.DISCONNECT, nil
 }

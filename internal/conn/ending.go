@@ -43,13 +43,10 @@ func (c *Conn) beginFinish(e ending) (drain bool) {
 		c.hand(b)
 	}
 	c.over = true
-	for e.say != nil && c.announced && !c.greeted && !c.failed {
-		c.room.Wait() // nothing may be said before CONNACK [MQTT-3.2.0-1]
-	}
 	switch {
 	case c.failed:
-	case c.sealed && e.say != nil:
-		e.say, e.cause = nil, broker.CauseServer // the answer was a refusal
+	case e.say != nil && c.announced && !c.greeted:
+		c.farewell = e.say // nothing may be said before CONNACK [MQTT-3.2.0-1]
 	case e.say != nil:
 		connack := c.unsentConnack()
 		c.dropQueue()
@@ -57,10 +54,7 @@ func (c *Conn) beginFinish(e ending) (drain bool) {
 		if connack != nil {
 			c.queue.list = append(c.queue.list, broker.Effect{Kind: broker.EffPacket, Packet: connack})
 		}
-		c.queue.list = append(c.queue.list,
-			broker.Effect{Kind: broker.EffPacket, Packet: e.say},
-			broker.Effect{Kind: broker.EffClose})
-		c.sealed = true
+		c.sayFarewell(e.say)
 		c.startWriter()
 	case e.cause != broker.CauseServer:
 		c.sealed = true
@@ -87,6 +81,14 @@ func (c *Conn) endFinish() {
 	c.aliases = nil // [MQTT-3.3.2-7]
 }
 
+// sayFarewell queues the last packet. c.mu is held.
+func (c *Conn) sayFarewell(p packet.Packet) {
+	c.sealed = true
+	c.queue.list = append(c.queue.list,
+		broker.Effect{Kind: broker.EffPacket, Packet: p},
+		broker.Effect{Kind: broker.EffClose})
+}
+
 // unsentConnack is the CONNACK that waits for the writer, if it still does. c.mu
 // is held.
 func (c *Conn) unsentConnack() packet.Packet {
@@ -101,7 +103,7 @@ func (c *Conn) unsentConnack() packet.Packet {
 // dropQueue forgets what waits for the writer. c.mu is held.
 func (c *Conn) dropQueue() {
 	if c.queue != nil {
-		c.countQoS0(-c.queue.qos0())
+		c.count(sizeOf(c.queue.list).negative())
 		c.queue.put()
 		c.queue = nil
 	}

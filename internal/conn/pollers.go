@@ -89,7 +89,7 @@ const (
 type polled struct {
 	sock   *socket // nil: the connection has a goroutine
 	phase  phase
-	paused bool // under Conn.mu: not read until the core has handled some batches
+	paused bool // under Conn.mu: not read until there is room for a batch
 }
 
 // readable reads until there is nothing more for now.
@@ -144,7 +144,7 @@ func (c *Conn) pollRead() (again bool) {
 func (c *Conn) roomForBatch() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.paused = c.inflight >= MaxBatches && !c.flushed && !c.failed
+	c.paused = !c.hasRoom() && !c.flushed && !c.failed
 	return !c.paused
 }
 

@@ -2,7 +2,6 @@ package conn
 
 import (
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 )
@@ -28,19 +27,6 @@ const minShare = 64 << 10
 // share is how much one client may have waiting now.
 func (m *QoS0Memory) share() int64 { return max(minShare, (m.max-m.used.Load())/2) }
 
-// qos0Size is what a waiting delivery takes, 0 for one that is not QoS 0. A
-// message that waits for many clients counts for each.
-func qos0Size(e *broker.Effect) int64 {
-	if e.Kind != broker.EffDeliver || e.QoS != 0 {
-		return 0
-	}
-	n := int64(unsafe.Sizeof(*e))
-	if m := e.Message; m != nil {
-		n += int64(len(m.Topic) + len(m.Forward) + len(m.Payload))
-	}
-	return n
-}
-
 // countQoS0 takes account of n bytes more, or less. c.mu is held.
 func (c *Conn) countQoS0(n int64) {
 	if n == 0 {
@@ -57,11 +43,4 @@ func (c *Conn) countQoS0(n int64) {
 		c.congested = false
 		c.signal(broker.OpFlowing)
 	}
-}
-
-func (l *effects) qos0() (n int64) {
-	for i := range l.list {
-		n += qos0Size(&l.list[i])
-	}
-	return n
 }

@@ -113,7 +113,7 @@ func (c *Conn) work(unflushed bool) (list *effects, more bool) {
 // done takes account of effects that have been done and reports what could not
 // be delivered.
 func (c *Conn) done(list *effects, undelivered *Batch) {
-	qos0 := list.qos0()
+	written := sizeOf(list.list)
 	list.put()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +124,7 @@ func (c *Conn) done(list *effects, undelivered *Batch) {
 			c.cfg.Queue.Submit(undelivered)
 		}
 	}
-	c.countQoS0(-qos0)
+	c.count(written.negative())
 }
 
 // do encodes the effects, writing whenever the buffer is full. False: the

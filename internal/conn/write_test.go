@@ -1,7 +1,9 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -241,5 +243,79 @@ func TestAnswerLargerThanTheClientTakes(t *testing.T) {
 			q.wantReceived(packet.V5, tt.want...)
 			q.want("closed server")
 		})
+	}
+}
+
+// A client that sends without end and reads nothing is not read from any more
+// when the answers to it take their share, in packets of any kind; and it is when
+// it reads.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	rel := &packet.Ack{Kind: packet.PUBREL, ID: 1}
+	sub := &packet.Subscribe{ID: 1, Subscriptions: make([]packet.Subscription, 100)}
+	for i := range sub.Subscriptions {
+		sub.Subscriptions[i].Filter = "t"
+	}
+	for _, tt := range []struct {
+		name   string
+		ask    packet.Packet
+		answer broker.Effect
+	}{
+		{"PINGREQ", &packet.Pingreq{}, effPacket(&packet.Pingresp{})},
+		{"PUBREL", rel, ack(packet.PUBCOMP, 1)},
+		{"PUBLISH", publish("t", 1, 1, ""), ack(packet.PUBACK, 1)},
+		{"SUBSCRIBE", sub, effPacket(&packet.Suback{ID: 1, Codes: make([]packet.Reason, 100)})},
+	} {
+		for _, held := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, held %v", tt.name, held), func(t *testing.T) {
+				const limit = 100_000
+				start(t, Config{UnreadAnswers: limit}, func(t *testing.T, q *bench) {
+					q.connect(v311())
+					one := tt.ask.Append(nil, packet.V311)
+					burst := bytes.Repeat(one, 1000/len(one)+1)
+					asked, stuck := 0, false
+					var waits []broker.Effect // for the disk
+					for !stuck {
+						q.client.SetWriteDeadline(time.Now().Add(time.Second))
+						_, err := q.client.Write(burst)
+						synctest.Wait()
+						stuck = err != nil
+						asked += len(burst) / len(one)
+						got := len(strings.Fields(strings.ReplaceAll(q.took(), " ", "_")))
+						if asked > limit {
+							t.Fatal("it is read from without end")
+						}
+						for range got {
+							if held {
+								waits = append(waits, tt.answer)
+								q.c.Hold([]broker.Effect{tt.answer})
+							} else {
+								q.push(tt.answer)
+							}
+						}
+					}
+					q.c.mu.Lock()
+					waiting := q.c.answers
+					q.c.mu.Unlock()
+					if waiting <= limit || waiting > limit+2*int64(len(burst)/len(one))*(effectSize+packetSize+100) {
+						t.Errorf("answers take %d bytes, the limit is %d", waiting, limit)
+					}
+					var w Writers
+					w.Release(q.c, waits)
+					w.Start()
+					go io.Copy(io.Discard, q.client)
+					synctest.Wait()
+					q.c.mu.Lock()
+					waiting = q.c.answers
+					q.c.mu.Unlock()
+					if waiting != 0 {
+						t.Errorf("%d bytes are still counted", waiting)
+					}
+					q.client.SetWriteDeadline(time.Time{})
+					if _, err := q.client.Write(one); err != nil {
+						t.Errorf("after it has read: %v", err)
+					}
+				})
+			})
+		}
 	}
 }

@@ -36,9 +36,20 @@ var shares = sync.Pool{New: func() any { return new(share) }}
 
 // Push is [Conn.Push]; what it pushes is written after Start.
 func (w *Writers) Push(c *Conn, list []broker.Effect) {
-	if !c.push(list) {
-		return
+	if c.push(list) {
+		w.add(c)
 	}
+}
+
+// Release is Push for effects that the connection was told of by [Conn.Hold].
+func (w *Writers) Release(c *Conn, list []broker.Effect) {
+	if c.release(list) {
+		w.add(c)
+	}
+}
+
+// add promises c a writer.
+func (w *Writers) add(c *Conn) {
 	if w.share == nil {
 		w.share = shares.Get().(*share)
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	SessionExpiry    uint32 // seconds that MQTT 3.x sessions are kept; broker.NeverExpires (7 days)
 	MaxSessionExpiry uint32 // seconds that MQTT 5 clients may ask for (no limit)
 	MaxInflight      int    // unacknowledged deliveries to one client (1024)
+	MaxSubscriptions int    // of one session (no limit)
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions
 	Limits           broker.Limits
 	VolatileMemory   int64 // bytes for messages on their way to sessions that are not kept (128 MiB)
@@ -97,6 +98,7 @@ func (o *Options) core() broker.Config {
 		SessionExpiry:    o.SessionExpiry,
 		MaxSessionExpiry: o.MaxSessionExpiry,
 		MaxInflight:      o.MaxInflight,
+		MaxSubscriptions: o.MaxSubscriptions,
 		ReceiveMaximum:   uint16(o.ReceiveMaximum),
 		MaxPacketSize:    uint32(o.MaxPacketSize),
 		TopicAliasMax:    uint16(max(o.TopicAliasMaximum, 0)),

@@ -29,6 +29,7 @@ func (r *release) ready(links []*broker.Link, durable broker.Position) {
 		p := l.Peer.(*peer)
 		list := r.spare.swap(l)
 		if len(p.held) > 0 {
+			p.conn.Hold(list)
 			p.held = append(p.held, list...)
 			r.spare.put(list)
 		} else if n := durableUntil(list, durable); n == len(list) {
@@ -36,6 +37,7 @@ func (r *release) ready(links []*broker.Link, durable broker.Position) {
 			r.spare.put(list)
 		} else {
 			r.writers.Push(p.conn, list[:n])
+			p.conn.Hold(list[n:])
 			p.held, p.next = list, n
 			r.waiting = append(r.waiting, p)
 		}
@@ -52,7 +54,7 @@ func (r *release) durable(durable broker.Position) {
 	still := r.waiting[:0]
 	for _, p := range r.waiting {
 		n := p.next + durableUntil(p.held[p.next:], durable)
-		r.writers.Push(p.conn, p.held[p.next:n])
+		r.writers.Release(p.conn, p.held[p.next:n])
 		p.next = n
 		if n == len(p.held) {
 			r.spare.put(p.held)

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -94,5 +97,37 @@ func TestSlowReaderSlowsNobody(t *testing.T) {
 		}
 		next++
 		send(t, slow, &packet.Ack{Kind: packet.PUBACK, ID: m.ID})
+	}
+}
+
+// A client that asks without end and reads nothing: the broker stops reading from
+// it, serves others, and goes on when it reads.
+func TestClientThatNeverReads(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Options{DataDir: t.TempDir(), UnreadAnswers: 100_000})
+	nc, err := net.Dial("tcp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Write(clean(packet.V311, "greedy").Append(nil, 0)); err != nil {
+		t.Fatal(err)
+	}
+	asks := bytes.Repeat([]byte{byte(packet.PINGREQ) << 4, 0}, 32<<10)
+	sent := 0
+	for err == nil {
+		nc.SetWriteDeadline(time.Now().Add(time.Second))
+		var n int
+		n, err = nc.Write(asks)
+		if sent += n; sent > 256<<20 {
+			t.Fatal("it is read from without end")
+		}
+	}
+	other := dial(t, s, clean(packet.V5, "other"), false)
+	send(t, other, &packet.Pingreq{})
+	want(t, other, "PINGRESP")
+	nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := io.CopyN(io.Discard, nc, int64(4+sent)&^1); err != nil { // CONNACK, and what was asked
+		t.Errorf("after %d bytes of %d: %v", n, 4+sent, err)
 	}
 }

@@ -547,7 +547,7 @@ func (w *witness) receivedConnack(p *packet.Connack) {
 		return
 	}
 	w.connected = true
-	w.resumed = p.SessionPresent
+	w.resumed = p.SessionPresent || c.Version == packet.V31 // which cannot be told
 	if p.SessionPresent && c.CleanStart {
 		w.fault("a session is present after a clean start")
 	}

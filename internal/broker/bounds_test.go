@@ -183,3 +183,47 @@ func TestRetainedBurstIsBounded(t *testing.T) {
 		t.Errorf("%d messages were dropped", n)
 	}
 }
+
+func TestSessionsAreLimited(t *testing.T) {
+	b := started(Config{MaxSessions: 2})
+	for _, step := range []struct {
+		p    packet.Connect
+		want packet.Reason
+	}{
+		{packet.Connect{Version: packet.V5, ClientID: "a", SessionExpiry: 1000}, packet.Success},
+		{packet.Connect{Version: packet.V311, ClientID: "b"}, packet.Success},
+		{packet.Connect{Version: packet.V5, ClientID: "c", SessionExpiry: 1}, packet.QuotaExceeded},
+		{packet.Connect{Version: packet.V311, ClientID: "c"}, packet.QuotaExceeded},
+		{packet.Connect{Version: packet.V5, SessionExpiry: 1}, packet.QuotaExceeded},
+		{packet.Connect{Version: packet.V311, ClientID: "c", CleanStart: true}, packet.Success}, // stays no longer than it is
+		{packet.Connect{Version: packet.V5, ClientID: "a", SessionExpiry: 1000}, packet.Success},
+		{packet.Connect{Version: packet.V5, ClientID: "a", CleanStart: true, SessionExpiry: 1000}, packet.Success},
+		{packet.Connect{Version: packet.V5, ClientID: "a", CleanStart: true}, packet.Success}, // room for one
+		{packet.Connect{Version: packet.V311, ClientID: "c"}, packet.Success},
+		{packet.Connect{Version: packet.V5, ClientID: "a", SessionExpiry: 1000}, packet.QuotaExceeded},
+	} {
+		l := NewLink(nil, LinkInfo{})
+		b.Handle(1, &Input{Link: l, Ops: []Op{{OpPacket, 1}}, Packets: []packet.Packet{&step.p}})
+		b.drain(func(to *Link, e *Effect) {
+			if ack, ok := e.Packet.(*packet.Connack); ok && to == l && ack.Code != step.want {
+				t.Errorf("CONNACK 0x%02x for %+v", byte(ack.Code), step.p)
+			}
+		})
+	}
+}
+
+// Packet identifiers that a publisher holds open at QoS 2: there are no more.
+func TestOpenIdentifiersAreBounded(t *testing.T) {
+	b := started(Config{})
+	l := b.connect("p", false)
+	for i := range 200_000 {
+		b.message(l, packet.Publish{QoS: 2, ID: uint16(i%65535 + 1), Topic: []byte("t")})
+	}
+	if n := len(l.session.inbound); n != 65535 {
+		t.Errorf("%d identifiers are held", n)
+	}
+	b.Handle(1, &Input{Link: l, Ops: []Op{{OpAck, 1}}, Acks: []packet.Ack{{Kind: packet.PUBREL, ID: 7}}})
+	if n := len(l.session.inbound); n != 65534 {
+		t.Errorf("%d identifiers are held after a PUBREL", n)
+	}
+}

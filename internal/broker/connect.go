@@ -18,6 +18,9 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	case c.stopping:
 		c.refuseConnect(l, packet.ServerUnavailable, "the broker is shutting down") // 0x8B is for DISCONNECT alone
 		return
+	case l.info.Crowded:
+		c.refuseConnect(l, packet.ServerBusy, "there are as many connections as the broker allows")
+		return
 	case p.AuthMethod != "":
 		c.refuseConnect(l, packet.BadAuthenticationMethod, "no authentication method is configured here") // [MQTT-4.12.0-1]
 		return
@@ -26,6 +29,9 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		return
 	case assigned && p.Version == packet.V31:
 		c.refuseConnect(l, packet.ClientIDNotValid, "")
+		return
+	case c.noRoomFor(p):
+		c.refuseConnect(l, packet.QuotaExceeded, "there are as many sessions as the broker allows")
 		return
 	case assigned: // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
 		for id = c.cfg.NewClientID(); c.sessions[id] != nil; {
@@ -109,6 +115,15 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 }
 
 func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }
+
+// noRoomFor tells whether p would make one session more than there may be.
+func (c *Core) noRoomFor(p *packet.Connect) bool {
+	if c.cfg.MaxSessions == 0 || c.expiryOf(p) == 0 || len(c.bySID)-len(c.groups) < c.cfg.MaxSessions {
+		return false
+	}
+	s := c.sessions[p.ClientID]
+	return s == nil || !s.durable()
+}
 
 // expiryOf is how many seconds the session of p lives after its connection.
 func (c *Core) expiryOf(p *packet.Connect) uint32 {

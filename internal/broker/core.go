@@ -33,6 +33,7 @@ type Config struct {
 	TopicAliasMax    uint16 // announced
 	KeepAliveMax     uint16 // seconds; 0: what clients ask for
 	MaxSubscriptions int    // of one session; 0: no limit
+	MaxSessions      int    // that outlive their connection; 0: no limit
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions too
 	// Bytes of memory for QoS 1 and 2 messages on their way to sessions that end
 	// with their connection (128 MiB). Where clients read too slowly for it, the
@@ -158,6 +159,7 @@ func def[T comparable](v *T, d T) {
 type LinkInfo struct {
 	Remote   string
 	Listener string
+	Crowded  bool // there are as many connections as there may be: CONNECT is refused
 }
 
 type linkState struct {

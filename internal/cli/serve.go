@@ -123,6 +123,8 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 		MaxControlSize:    int(c.Limits.MaxControlSize),
 		UnreadAnswers:     int(c.Limits.UnreadAnswers),
 		MaxSubscriptions:  int(c.Limits.Subscriptions),
+		MaxConnections:    int(c.Limits.Connections),
+		MaxSessions:       int(c.Limits.Sessions),
 		ReceiveMaximum:    int(c.Limits.ReceiveMaximum),
 		TopicAliasMaximum: int(c.Limits.TopicAliasMaximum),
 		KeepAliveMax:      uint16(c.Limits.KeepAliveMax / time.Second),

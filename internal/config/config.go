@@ -38,6 +38,8 @@ type Limits struct {
 	Overflow          Overflow
 	CleanSessions     Size // memory for messages on their way to sessions that are not kept
 	DiskBudget        Budget
+	Connections       uint64        // at a time; 0: no limit
+	Sessions          uint64        // that outlive their connection; 0: no limit
 	MaxPacketSize     Size          // largest MQTT packet accepted
 	MaxControlSize    Size          // largest one accepted that is not a PUBLISH
 	UnreadAnswers     Size          // memory for answers that a client does not read

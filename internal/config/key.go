@@ -61,6 +61,13 @@ slow ones are stored in the journal meanwhile, like those for absent sessions.`}
 What the data folder may take: a share of its file system or a size. Above it new
 messages that would need storing are refused until consumers have made room. 0: no
 budget.`},
+	{"limits.connections", func(c *Config) any { return &c.Limits.Connections }, `
+Connections at a time. More are refused with 0x89 Server busy, or to 3.x "server
+unavailable". 0: as many as the system gives (see its limit of open files).`},
+	{"limits.sessions", func(c *Config) any { return &c.Limits.Sessions }, `
+Sessions that outlive their connection, present and absent. A CONNECT that would make
+one more is refused with 0x97 Quota exceeded, or to 3.x "server unavailable". 0: no
+limit.`},
 	{"limits.max_packet_size", func(c *Config) any { return &c.Limits.MaxPacketSize }, `
 The largest MQTT packet that is accepted, up to 256MiB.`},
 	{"limits.max_control_size", func(c *Config) any { return &c.Limits.MaxControlSize }, `

@@ -49,6 +49,8 @@ max_packet_size = "1MiB"
 max_control_size = "8KiB"
 unread_answers = "16KiB"
 subscriptions = 7
+connections = 8
+sessions = 9
 receive_maximum = 10
 topic_alias_maximum = 0
 keep_alive_max = "1h"
@@ -70,7 +72,8 @@ segment_size = "128MiB"
 		Sessions:       Sessions{Expiry: Expiry(14 * day), MaxExpiry: Never, MaxInflight: 1024},
 		Limits: Limits{
 			Messages: 1000, Bytes: 4096, Overflow: OverflowDropOldest, CleanSessions: 32 * MiB, DiskBudget: Budget{Bytes: 10 * GiB},
-			MaxPacketSize: MiB, MaxControlSize: 8 * KiB, UnreadAnswers: 16 * KiB, Subscriptions: 7, ReceiveMaximum: 10, KeepAliveMax: time.Hour, ConnectTimeout: 3 * time.Second,
+			MaxPacketSize: MiB, MaxControlSize: 8 * KiB, UnreadAnswers: 16 * KiB, Subscriptions: 7, Connections: 8, Sessions: 9,
+			ReceiveMaximum: 10, KeepAliveMax: time.Hour, ConnectTimeout: 3 * time.Second,
 			RefuseGrace: 1500 * time.Millisecond,
 		},
 		Journal: Journal{SegmentSize: 128 * MiB},

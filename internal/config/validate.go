@@ -72,8 +72,11 @@ func (c *Config) validate(before Errors) Errors {
 	if s := c.Limits.UnreadAnswers; s < 16*KiB || s > GiB {
 		fail("limits.unread_answers", "%v is out of range; write 16KiB to 1GiB", s)
 	}
-	if n := c.Limits.Subscriptions; n > math.MaxInt32 {
-		fail("limits.subscriptions", "%d is out of range; write 1 to %d, or 0 for no limit", n, math.MaxInt32)
+	for path, n := range map[string]uint64{"limits.connections": c.Limits.Connections,
+		"limits.sessions": c.Limits.Sessions, "limits.subscriptions": c.Limits.Subscriptions} {
+		if n > math.MaxInt32 {
+			fail(path, "%d is out of range; write 1 to %d, or 0 for no limit", n, math.MaxInt32)
+		}
 	}
 	if d := c.Limits.KeepAliveMax; d > 65535*time.Second || d%time.Second != 0 {
 		fail("limits.keep_alive_max", "%s cannot be said in MQTT; write whole seconds up to 65535s, or 0s", FormatDuration(d))

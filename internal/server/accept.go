@@ -36,24 +36,36 @@ func (s *Server) accept(l net.Listener) {
 	}
 }
 
+// refusedAtOnce is how many connections above the limit may be told so, after
+// their CONNECT; more are closed without a word.
+const refusedAtOnce = 100
+
 // serve begins to serve a connection.
 func (s *Server) serve(nc net.Conn, listener string) {
 	s.mu.Lock()
-	if s.stopping {
+	most := s.opt.MaxConnections
+	crowded := most > 0 && len(s.open)-s.refused >= most
+	if s.stopping || crowded && s.refused >= refusedAtOnce {
 		s.mu.Unlock()
 		nc.Close()
 		return
 	}
 	c := conn.New(nc, &s.conns)
-	s.open[c] = struct{}{}
+	s.open[c] = crowded
+	if crowded {
+		s.refused++
+	}
 	s.mu.Unlock()
 
-	c.Start(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener}))
+	c.Start(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener, Crowded: crowded}))
 }
 
 // ended hears that a connection is over.
 func (s *Server) ended(c *conn.Conn) {
 	s.mu.Lock()
+	if s.open[c] {
+		s.refused--
+	}
 	delete(s.open, c)
 	if s.empty != nil && len(s.open) == 0 {
 		close(s.empty)

@@ -36,10 +36,12 @@ type Options struct {
 	MaxSessionExpiry uint32 // seconds that MQTT 5 clients may ask for (no limit)
 	MaxInflight      int    // unacknowledged deliveries to one client (1024)
 	MaxSubscriptions int    // of one session (no limit)
+	MaxSessions      int    // that outlive their connection (no limit)
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions
 	Limits           broker.Limits
 	VolatileMemory   int64 // bytes for messages on their way to sessions that are not kept (128 MiB)
 
+	MaxConnections    int           // more are refused (no limit)
 	MaxPacketSize     int           // bytes, up to 268,435,460 (16 MiB)
 	MaxControlSize    int           // bytes, of packets other than PUBLISH (1 MiB)
 	UnreadAnswers     int           // bytes of memory for answers that a client does not read (1 MiB)
@@ -99,6 +101,7 @@ func (o *Options) core() broker.Config {
 		MaxSessionExpiry: o.MaxSessionExpiry,
 		MaxInflight:      o.MaxInflight,
 		MaxSubscriptions: o.MaxSubscriptions,
+		MaxSessions:      o.MaxSessions,
 		ReceiveMaximum:   uint16(o.ReceiveMaximum),
 		MaxPacketSize:    uint32(o.MaxPacketSize),
 		TopicAliasMax:    uint16(max(o.TopicAliasMaximum, 0)),

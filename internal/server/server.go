@@ -37,8 +37,9 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener
-	open      map[*conn.Conn]struct{}
-	empty     chan struct{} // closed when stopping and no connection is left; nil: not asked for
+	open      map[*conn.Conn]bool // true: only to be refused
+	refused   int                 // how many of them
+	empty     chan struct{}       // closed when stopping and no connection is left; nil: not asked for
 	stopping  bool
 	err       error // why it failed
 }
@@ -112,7 +113,7 @@ func assemble(o Options, store *storage, core *broker.Core) *Server {
 	s := &Server{
 		opt: o, log: o.Logger, store: store,
 		commit: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		open: map[*conn.Conn]struct{}{},
+		open: map[*conn.Conn]bool{},
 	}
 	clock := newClock(store.last, time.Now())
 	in := newInbox()

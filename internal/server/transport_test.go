@@ -131,3 +131,52 @@ func TestClientThatNeverReads(t *testing.T) {
 		t.Errorf("after %d bytes of %d: %v", n, 4+sent, err)
 	}
 }
+
+// Above the limit a client is told; and there is room again when one leaves.
+func TestConnectionsAreLimited(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Options{DataDir: t.TempDir(), MaxConnections: 2})
+	first := dial(t, s, clean(packet.V5, "1"), false)
+	dial(t, s, clean(packet.V311, "2"), false)
+	for v, code := range map[packet.Version]packet.Reason{packet.V5: packet.ServerBusy, packet.V311: packet.ServerUnavailable} {
+		c, err := client.Dial(t.Context(), s.Addrs()[0].String(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, clean(v, "3"))
+		if p, err := c.ReadPacketWithin(10 * time.Second); err != nil || p.(*packet.Connack).Code != code {
+			t.Errorf("MQTT %v received %+v, %v", v, p, err)
+		}
+		if p, err := c.ReadPacketWithin(10 * time.Second); err == nil {
+			t.Errorf("then %v", p)
+		}
+		c.Close()
+	}
+	held := make([]net.Conn, refusedAtOnce+1) // which say nothing
+	for i := range held {
+		nc, err := net.Dial("tcp", s.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		held[i] = nc
+	}
+	last := held[refusedAtOnce]
+	last.SetReadDeadline(time.Now().Add(8 * time.Second)) // less than they have for a CONNECT
+	if n, err := last.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("one too many to be told: read %d, %v", n, err)
+	}
+	for _, nc := range held {
+		nc.Close()
+	}
+	leave(t, first)
+	for again := true; again; { // the broker may still notice that the others are gone
+		c, err := client.Dial(t.Context(), s.Addrs()[0].String(), packet.V5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := c.Connect(clean(packet.V5, "4"))
+		c.Close()
+		again = (err != nil || ack.Code.IsError()) && t.Context().Err() == nil
+	}
+}

@@ -26,6 +26,7 @@ type attack struct {
 	last    []byte // the last packet
 	peerID  uint16
 	steps   int
+	opened  int
 }
 
 func (a *attack) log(format string, args ...any) {
@@ -46,6 +47,8 @@ func (a *attack) open() {
 	a.waits = nil
 	a.log("client %d connects", a.now)
 	a.clients[a.now] = newWitness(a.b, fmt.Sprintf("client %d", a.now), a.limits)
+	a.opened++
+	a.clients[a.now].number = a.opened
 	synctest.Wait()
 }
 
@@ -56,14 +59,12 @@ func (a *attack) look(by *witness) {
 		if w == nil || w == by {
 			continue
 		}
-		if by != nil && by.connect != nil && w.connect != nil && w.connect.ClientID == by.connect.ClientID && by.connect.ClientID != "" {
-			if w.began.After(by.began) {
-				continue
-			}
+		taken := by != nil && by.takesOver(w)
+		if taken {
 			w.mayEnd = takenOver
 		}
 		w.look()
-		if w.mayEnd == takenOver && by != nil && by.connected && !w.over && !w.patient {
+		if taken && by.connected && !w.over && !w.patient {
 			w.fault("it is still open after a take-over")
 		}
 	}

@@ -21,10 +21,11 @@ import (
 //
 // look is what makes it compare; call it when the bubble is at rest.
 type witness struct {
-	t    *testing.T
-	name string
-	nc   net.Conn
-	max  serverLimits
+	t      *testing.T
+	name   string
+	number int // later ones have higher numbers
+	nc     net.Conn
+	max    serverLimits
 
 	mu     sync.Mutex
 	moved  sync.Cond
@@ -624,6 +625,12 @@ const (
 	takenOver    = "taken over"
 	smallPackets = "it takes only packets too small for answers"
 )
+
+// takesOver tells whether w has, or may have, taken over the session of old.
+func (w *witness) takesOver(old *witness) bool {
+	return w.connect != nil && old.connect != nil && w.connect.ClientID != "" && w.connect.ClientID == old.connect.ClientID &&
+		w.number > old.number && (w.connected || w.patient)
+}
 
 // answers are the next n things that a good client would say.
 func (w *witness) answers(n int) (list []packet.Packet) {

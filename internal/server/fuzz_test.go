@@ -20,7 +20,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind byte, in []byte) {
 		limits := serverLimits{packet: 150_000, control: 20_000, aliases: 4, receive: 8}
 		o := Options{MaxPacketSize: limits.packet, MaxControlSize: limits.control, ReceiveMaximum: limits.receive, TopicAliasMaximum: limits.aliases, MaxInflight: 5,
-			SessionExpiry: 3600, MaxSessionExpiry: 3600}
+			SessionExpiry: 3600, MaxSessionExpiry: 3600, UnreadAnswers: 20_000, MaxSubscriptions: 6}
 		inBubble(t, o, kind&committerBit == 0, func(b *bubble) {
 			a := &attack{t: b.t, b: b, limits: limits}
 			a.peer = newWitness(b, "peer", limits)

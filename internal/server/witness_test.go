@@ -629,7 +629,7 @@ const (
 // takesOver tells whether w has, or may have, taken over the session of old.
 func (w *witness) takesOver(old *witness) bool {
 	return w.connect != nil && old.connect != nil && w.connect.ClientID != "" && w.connect.ClientID == old.connect.ClientID &&
-		w.number > old.number && (w.connected || w.patient)
+		w.number > old.number && (w.connected || !w.answered)
 }
 
 // answers are the next n things that a good client would say.

@@ -20,6 +20,8 @@ const (
 	CanaryOvertaking           // effects that wait for nothing overtake those that wait
 	CanaryWallClock            // the broker clock believes a wall clock that runs ahead
 	CanaryForgetfulMark        // some sessions are forgotten when segments are rewritten
+	CanarySkippedCRC           // checksums are not looked at
+	CanaryUnaccounted          // what cannot be read is skipped and goes to no ledger
 	canaries
 )
 
@@ -34,7 +36,7 @@ func Canaries() (all []Canary) {
 // String names the mistake.
 func (c Canary) String() string {
 	names := [...]string{"none", "early-ack", "lost-release", "no-directory-sync", "lying-disk", "state-ahead", "early-trim", "volatile-id",
-		"forgotten-dup", "overtaking", "wall-clock", "forgetful-mark"}
+		"forgotten-dup", "overtaking", "wall-clock", "forgetful-mark", "skipped-crc", "unaccounted"}
 	if c < 0 || int(c) >= len(names) {
 		return fmt.Sprintf("canary %d", int(c))
 	}

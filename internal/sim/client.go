@@ -44,6 +44,8 @@ type client struct {
 	oldWill    *message
 	oldAlive   int64
 	tried      bool // there was a CONNECT without an answer since then
+	tainted    bool // the broker may have lost what it knew of it
+	unreadable int  // deliveries that could not be read from the disk
 
 	// as a publisher
 	nextID uint16
@@ -181,7 +183,7 @@ func (c *client) act() {
 		}
 		return
 	}
-	if w.oneIn(s.diskFull) && w.node.life != nil {
+	if w.oneIn(s.diskFull) && s.budget == 0 && w.node.life != nil {
 		full := w.chance(50)
 		w.log("disk full: %v", full)
 		w.diskWasFull = w.diskWasFull || full
@@ -425,6 +427,7 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 	w.model.connected(c, k, present)
 	c.on = true
 	c.settleWill(k, present)
+	w.model.untaint(c, present)
 	c.flight, c.asked = map[uint16]*message{}, map[uint16]*request{}
 	if !present {
 		w.model.end(c.epoch)
@@ -533,7 +536,7 @@ func (c *client) resend(present bool) {
 		case o.released:
 			continue // the broker has it, and has forgotten about it
 		case present:
-			if o.x.qos == 1 {
+			if o.x.qos == 1 || c.epoch.taintedAt != 0 {
 				c.w.model.sent(o.x)
 			}
 			c.transmit(o, true)
@@ -683,7 +686,7 @@ func (c *client) delivered(p *packet.Publish) {
 			was, fresh = 0, true
 			if n, has := c.inbound[p.ID]; has {
 				was, fresh = n, false
-				if was != no {
+				if was != no && c.epoch.taintedAt == 0 {
 					w.fail("%s gets packet %d for message %d, which it knows as message %d and has not released", c.id, p.ID, no, was)
 				}
 			}

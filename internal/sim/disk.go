@@ -26,7 +26,8 @@ type disk struct {
 	durable map[string]*inode // as a power cut leaves them
 	pending []nameChange
 
-	before func(op, name string) error // called before each operation that changes something
+	room   func(bytes int) error       // called before a file grows
+	before func(op, name string) error // called before each operation
 	after  func(op, name string)
 
 	noDirSync bool // a canary: names are never synced
@@ -287,6 +288,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if off >= int64(len(f.n.data)) {
 		return 0, io.EOF
 	}
+	if err := f.d.change("read", f.name); err != nil {
+		return 0, err
+	}
 	n := copy(p, f.n.data[off:])
 	if n < len(p) {
 		return n, io.EOF
@@ -299,6 +303,11 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.use("write")
 	if !f.writable {
 		return 0, &os.PathError{Op: "write", Path: f.name, Err: syscall.EBADF}
+	}
+	if grow := int(off) + len(p) - len(f.n.data); grow > 0 && f.d.room != nil {
+		if err := f.d.room(grow); err != nil {
+			return 0, err
+		}
 	}
 	if err := f.d.change("write", f.name); err != nil {
 		return 0, err
@@ -369,6 +378,14 @@ func (i fileInfo) ModTime() time.Time     { return time.Time{} }
 func (i fileInfo) IsDir() bool            { return i.n.dir }
 func (i fileInfo) Sys() any               { return nil }
 func (i fileInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+
+// used is how many bytes the files have.
+func (d *disk) used() (sum int) {
+	for _, n := range d.names {
+		sum += len(n.data)
+	}
+	return sum
+}
 
 // String lists the files, for a failure.
 func (d *disk) String() string {

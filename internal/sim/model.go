@@ -24,6 +24,8 @@ type model struct {
 	messages []*message
 	epochs   []*epoch
 	groups   map[string]*groupModel
+
+	taintedAt uint64 // tick of the last taint, 0: none
 }
 
 // message is one message, named by its payload.
@@ -45,6 +47,7 @@ type message struct {
 	again     bool // sent more than once, in whatever way
 	refused   bool // 0x97
 	seen      bool // by anybody
+	doubt     bool // the broker may have lost it, or may take it for an older one
 
 	will      bool
 	delay     int64 // ms
@@ -63,6 +66,8 @@ type epoch struct {
 	copies  map[int]bool // received as retained messages
 	last    map[orderKey]*message
 	onlyQ0  bool // never asked for more than QoS 0
+
+	taintedAt uint64 // 0: never
 }
 
 // receipt is what a session saw of a message.
@@ -99,6 +104,8 @@ type groupModel struct {
 	got     map[int]*receipt
 	lastEnd uint64 // a member's session ended then
 	lossy   bool   // some member takes at QoS 0, or not everything
+
+	taintedAt uint64
 }
 
 func newModel(w *world) *model { return &model{w: w, groups: map[string]*groupModel{}} }
@@ -126,6 +133,9 @@ func match(filter, name string) bool {
 // newMessage makes one; payload is what it is known by.
 func (m *model) newMessage(c *client, topic string, qos byte) *message {
 	x := &message{no: len(m.messages) + 1, from: c, topic: topic, qos: qos}
+	// A publisher's packet identifiers may be in use with a broker that is back in
+	// an earlier state.
+	x.doubt = c.tainted || c.epoch != nil && c.epoch.taintedAt != 0 && qos == 2
 	m.messages = append(m.messages, x)
 	return x
 }
@@ -232,7 +242,7 @@ func (m *model) restarted(clock int64) {
 // alive tells whether the session is there for certain.
 func (m *model) alive(e *epoch) bool {
 	c := e.c
-	if e.ended != 0 || c.forceClean || c.sentClean && !c.on {
+	if e.ended != 0 || c.tainted || c.forceClean || c.sentClean && !c.on {
 		return false // or it may have asked for a fresh one
 	}
 	if k := c.conn; c.on && k.attached && !k.detached && k.life == m.w.node.life {
@@ -250,7 +260,7 @@ func (m *model) connected(c *client, k *conn, present bool) {
 	switch {
 	case c.sentClean && present:
 		w.fail("%s asked for a clean start and is told that a session is present", c.id)
-	case c.sentClean:
+	case c.sentClean, c.tainted:
 	case present && !may:
 		w.fail("%s is told that its session is present, which ended: clock %d, closed at %d at the latest, expiry %d s, known %v", c.id, k.attachedAt, c.lastDetach, c.expiry, c.epoch != nil)
 	case !present && must:
@@ -300,6 +310,10 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	if x.expiry != 0 && !p.Dup && x.acked != 0 && w.node.clock() > x.ackClock+x.expiry+slack && !x.retain {
 		w.fail("%v arrives at %s long after it expired", x, c.id)
 	}
+	if e.taintedAt != 0 {
+		m.receivedTainted(e, x, p.Retain)
+		return
+	}
 	v := e.allowed(x, p)
 	if v == nil {
 		w.fail("%v arrives at %s, which had no subscription for it then", x, c.id)
@@ -324,7 +338,7 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	got, settled, who := e.got, true, c.id
 	if v.group != "" {
 		g := m.groups[v.group]
-		got, settled, who = g.got, g.lastEnd < x.sentAt, c.id+" of "+v.group
+		got, settled, who = g.got, g.lastEnd < x.sentAt && g.taintedAt < x.sentAt, c.id+" of "+v.group
 		if r := g.got[x.no]; r != nil {
 			for h := range r.holders {
 				r.returned = r.returned || !m.alive(h) // then somebody else gets it
@@ -408,7 +422,7 @@ func (m *model) owes(v *window, e *epoch, x *message) bool {
 	switch {
 	case x.qos == 0 || v.qos == 0 || x.clear || !match(v.filter, x.topic):
 		return false
-	case v.certainFrom == 0 || v.certainFrom > x.sentAt:
+	case v.certainFrom == 0 || v.certainFrom > x.sentAt || x.doubt || x.sentAt <= m.taintedAt:
 		return false
 	case x.will:
 		return x.owed && v.certainTo == 0
@@ -458,7 +472,7 @@ func (m *model) settle() {
 		if uint64(len(lost)) > excused {
 			w.fail("%d messages are missing at %s, %d of them in the ledger; the first: %v", len(lost), e.c.id, excused, lost[0])
 		}
-		if e.durable && e.onlyQ0 && !w.swarm.queueQoS0 && info.Counts.Accepted != 0 {
+		if e.durable && e.onlyQ0 && e.taintedAt == 0 && !w.swarm.queueQoS0 && info.Counts.Accepted != 0 {
 			w.fail("%s has subscriptions of QoS 0 only, and %d messages were counted", e.c.id, info.Counts.Accepted)
 		}
 	}
@@ -481,10 +495,13 @@ func (m *model) ledger(who string, n *broker.Counts, c *client) (sum uint64) {
 	allow(broker.DropQueueLimit, s.limits.Messages > 0 || s.limits.Bytes > 0)
 	allow(broker.DropTooLarge, s.smallMax)
 	allow(broker.DropPurged, false)
-	allow(broker.DropDamaged, false)
+	allow(broker.DropDamaged, m.w.report.Unreadable > 0)
+	if k := n.Ledger(broker.DropDamaged); c != nil && k > uint64(c.unreadable) {
+		m.w.fail("%d messages of %s are in the ledger as damaged, %d could not be read", k, who, c.unreadable)
+	}
 	allow(broker.DropRejected, m.w.hadRejects)
 	allow(broker.DropSessionExpired, strings.HasPrefix(who, "$share/"))
-	return n.Ledger(broker.DropQueueLimit)
+	return n.Ledger(broker.DropQueueLimit) + n.Ledger(broker.DropDamaged)
 }
 
 func (m *model) settleGroup(name string) {
@@ -515,7 +532,7 @@ func (m *model) settleGroup(name string) {
 				}
 			}
 			if info, ok := w.node.life.core.Session(e.c.id); ok {
-				excused += info.Counts.Ledger(broker.DropQueueLimit)
+				excused += info.Counts.Ledger(broker.DropQueueLimit) + info.Counts.Ledger(broker.DropDamaged)
 			}
 		}
 	}
@@ -551,7 +568,7 @@ func (m *model) settleRetained() {
 			continue
 		}
 		t := at(x.topic)
-		if x.acked != 0 {
+		if x.acked != 0 && x.sentAt > m.taintedAt && !x.doubt {
 			t.acked = max(t.acked, x.seq)
 		}
 		if x.clear {
@@ -568,8 +585,13 @@ func (m *model) settleRetained() {
 			t.held = x
 		}
 	}
+	unreadable := m.w.auditor.unreadable
 	for _, name := range sortedNames(topics) {
 		t := topics[name]
+		if t.held == nil && unreadable > 0 {
+			unreadable--
+			continue // it is there, and its bytes are damaged
+		}
 		switch {
 		case t.held == nil && t.acked > t.cleared && !t.expires:
 			m.w.fail("the retained message of %s is gone; number %d was acknowledged", name, t.acked)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
@@ -37,8 +39,13 @@ type node struct {
 	// Of drift, when the time may last have been written, the least and the most;
 	// and whether the wall clock was one to believe then.
 	driftLeast, driftMost int64
-	sealed                int64
+	sealed, written       int64 // ... of the batches sealed and written last
 	wallUnset             bool
+
+	shadow  shadow
+	flips   []flip
+	copying bool // the operations on the disk are the world's, not the broker's
+	tenant  int  // bytes on the disk that are somebody else's
 
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one
@@ -74,7 +81,11 @@ func (n *node) use(d *disk) {
 	n.disk = d
 	d.noDirSync = n.w.canary == CanaryDirectorySync
 	d.noSync = n.w.canary == CanaryLyingDisk
+	d.room = n.room
 	d.before = func(op, name string) error {
+		if op == "read" {
+			return n.readError(name)
+		}
 		if n.crashIn == 0 {
 			return nil
 		}
@@ -101,6 +112,27 @@ func (n *node) use(d *disk) {
 			panic(crash{n.crashAs})
 		}
 	}
+}
+
+// readError fails reads now and then. The next one may succeed.
+func (n *node) readError(name string) error {
+	if !n.w.oneIn(n.w.swarm.readErrors) || n.copying {
+		return nil
+	}
+	n.w.report.ReadErrors++
+	n.w.log("disk: a read of %s fails", name)
+	return errDisk
+}
+
+// room is whether a file may grow.
+func (n *node) room(bytes int) error {
+	s := &n.w.swarm
+	if s.budget == 0 || n.disk.used()+n.tenant+bytes <= s.budget+4*s.reserve {
+		return nil
+	}
+	n.w.report.NoSpace++
+	n.w.log("disk: no room for %d bytes", bytes)
+	return fmt.Errorf("%w: %w", errDisk, syscall.ENOSPC)
 }
 
 // wall is the machine's wall clock, Unix ms.
@@ -148,9 +180,9 @@ func (n *node) stamped() {
 	n.wallUnset = n.wallUnset || n.wall() <= believable
 }
 
-// synced notes that the time sealed last is on the disk: no older one counts.
+// synced notes that the time written last is on the disk: no older one counts.
 func (n *node) synced() {
-	n.driftLeast, n.driftMost, n.wallUnset = n.sealed, n.sealed, n.wall() <= believable
+	n.driftLeast, n.driftMost, n.wallUnset = n.written, n.written, n.wall() <= believable
 }
 
 // clock is the broker clock; of the last process while none runs.
@@ -181,6 +213,10 @@ func (n *node) end(as fate) {
 	w.report.Crashes++
 	w.log("the broker ends: %v", as)
 	n.died, n.diedAt = n.clock(), w.now
+	if as == fatePower {
+		n.shadow.durable = n.shadow.synced
+	}
+	n.shadow.owed = n.shadow.durable
 	l := n.life
 	n.life = nil
 	n.crashIn = 0
@@ -211,7 +247,14 @@ func (n *node) end(as fate) {
 		}
 	}
 	n.mem = mem
-	w.after(w.about(w.swarm.downTime), n.start)
+	if as == fatePower && w.swarm.sync.Mode != journal.SyncAlways && n.born > 0 {
+		w.taint("power cut with a weaker sync setting")
+	}
+	wait := w.about(w.swarm.downTime)
+	if l != nil && !l.up {
+		wait += 2 * second // whoever starts it again does not do so a hundred times a second
+	}
+	w.after(wait, n.start)
 }
 
 // start starts a process and recovers.
@@ -227,6 +270,9 @@ func (n *node) start() {
 	if w.oneIn(w.swarm.wallJumps) && !w.healing {
 		n.jump()
 	}
+	if w.chance(w.swarm.flips) && !w.healing {
+		n.rot()
+	}
 	n.planCrash(w.swarm.crashInRecovery, 40)
 	n.guard(func() {
 		n.born++
@@ -237,6 +283,11 @@ func (n *node) start() {
 		n.crashIn = 0
 		w.log("life %d begins at clock %d: %d frames replayed from %d", l.no, l.clock(), l.recovery.Frames, l.applied)
 		w.model.restarted(l.clock())
+		l.up = true
+		l.watchDisk()
+		if w.swarm.sync.Mode == journal.SyncInterval {
+			l.syncAtIntervals()
+		}
 		l.planEnd()
 		l.wake()
 	})
@@ -271,6 +322,7 @@ type life struct {
 	n     *node
 	no    int
 	over  bool
+	up    bool  // recovery is done
 	base  int64 // broker clock when it began, ms
 	began int64 // virtual time less what was slept
 
@@ -288,6 +340,7 @@ type life struct {
 	committing bool
 	timerAt    broker.Time
 	stopping   bool
+	full       bool // the disk
 
 	save    saving
 	space   space
@@ -331,7 +384,7 @@ func (l *life) knows(p *packet.Connect) bool {
 
 func (l *life) options(d *disk) journal.Options {
 	s := &l.n.w.swarm
-	return journal.Options{FS: d, Dir: journalDir, SegmentSize: s.segment, BlockSize: s.block, Cache: s.cache}
+	return journal.Options{FS: d, Dir: journalDir, SegmentSize: s.segment, BlockSize: s.block, Cache: s.cache, Sync: s.sync}
 }
 
 func (l *life) config() broker.Config {
@@ -361,16 +414,40 @@ func (l *life) recover() {
 	}
 	meta := store.Meta()
 	l.applied = meta.Applied
-	j, rec, err := journal.Open(l.options(l.n.disk), meta.Applied, replay(l.core))
+	var got []replayed
+	apply := replay(l.core)
+	o := l.options(l.n.disk)
+	gaps := 0
+	o.Lost = func(from, to journal.Position) {
+		w.log("records from %d to %d are lost", from, to)
+		l.core.Gap(broker.Position(from), broker.Position(to))
+		gaps++
+	}
+	j, rec, err := journal.Open(o, meta.Applied, func(pos journal.Position, ext journal.Extent, stamp journal.Stamp, frame []byte) error {
+		got = append(got, replayed{pos, slices.Clone(frame)})
+		return apply(pos, ext, stamp, frame)
+	})
 	if errors.Is(err, errDisk) {
+		panic(crash{fateError})
+	}
+	var corrupt *journal.CorruptError
+	var version *journal.VersionError
+	if len(l.n.flips) > 0 && (errors.As(err, &corrupt) || errors.As(err, &version)) {
+		w.log("the start is refused: %v", err)
+		w.report.Refusals++
+		l.n.restore()
 		panic(crash{fateError})
 	}
 	if err != nil {
 		w.fail("the journal does not open: %v\n%v", err, l.n.disk)
 	}
-	if len(rec.Damaged) > 0 {
+	if len(rec.Damaged) > 0 && len(l.n.flips) == 0 {
 		w.fail("a crash is taken for damage: %+v", rec.Damaged)
 	}
+	if holes, short := l.n.shadow.recovered(w, meta.Applied, got, rec.Damaged, l.n.flips); holes || short || gaps > 0 {
+		w.taint("damage")
+	}
+	l.n.shadow.durable, l.n.shadow.synced = j.Durable(), j.Durable()
 	w.report.Torn += rec.TornBytes
 	w.report.Replayed += rec.Frames
 	l.journal, l.recovery = j, rec
@@ -398,6 +475,35 @@ func (l *life) recover() {
 	l.balance("recovery")
 	l.core.Start(l.time())
 	l.balance("start")
+	if gaps > 0 {
+		w.report.Gaps += gaps
+		l.saveGaps()
+	}
+}
+
+// saveGaps makes a checkpoint before anybody can connect, as package server does.
+func (l *life) saveGaps() {
+	l.core.Flush(l.time())
+	l.n.shadow.seal()
+	l.journal.Seal(l.stamp())
+	l.beginCheckpoint()
+	for !l.core.CheckpointSlice(500) {
+	}
+	batch := l.save.batch
+	l.save.batch = nil
+	if _, err := l.journal.Commit(); err != nil {
+		panic(crash{fateError})
+	}
+	if err := l.journal.Sync(); err != nil {
+		panic(crash{fateError})
+	}
+	l.committed()
+	l.synced()
+	if err := l.store.Commit(batch, l.save.meta); err != nil {
+		l.n.w.fail("the checkpoint is not written: %v", err)
+	}
+	l.applied = l.save.meta.Applied
+	l.core.CheckpointDone()
 }
 
 // replay applies what is read back; the frames are spoiled afterwards, because a
@@ -475,6 +581,7 @@ func (l *life) turn() {
 		c.held = append(c.held, link.Take(nil)...)
 	}
 	l.lose()
+	l.n.shadow.seal()
 	if l.journal.Seal(l.stamp()) {
 		l.commitSoon()
 	}
@@ -584,12 +691,70 @@ func (l *life) commit() {
 		// depends on it may get out.
 		return
 	}
-	if l.save.batch == nil && !l.save.writing { // nor the time of a checkpoint
-		l.n.synced()
-	}
+	l.committed()
 	if l.journal.Backlog() > 0 && l.journal.Err() == nil {
 		l.commitSoon()
 	}
+}
+
+// committed notes what is promised after a Commit.
+func (l *life) committed() {
+	s := &l.n.shadow
+	s.durable = l.journal.Durable()
+	l.n.written = l.n.sealed
+	if l.n.w.swarm.sync.Mode == journal.SyncAlways {
+		l.synced()
+	}
+}
+
+// synced notes what survives a power cut.
+func (l *life) synced() {
+	l.n.shadow.synced = l.journal.Durable()
+	if l.save.batch == nil && !l.save.writing { // nor the time of a checkpoint
+		l.n.synced()
+	}
+}
+
+// syncAtIntervals is what package server does in that mode.
+func (l *life) syncAtIntervals() {
+	every := l.n.w.swarm.sync.Interval.Microseconds()
+	l.after(every, func() {
+		if err := l.journal.Sync(); err != nil {
+			l.wake() // which finds the error
+			return
+		}
+		l.synced()
+		l.syncAtIntervals()
+	})
+}
+
+// watchDisk is what package server does once a second.
+func (l *life) watchDisk() {
+	w := l.n.w
+	s := &w.swarm
+	if s.budget == 0 {
+		return
+	}
+	if w.oneIn(s.tenants) {
+		l.n.tenant = pick(w, 0, 0, max(0, s.budget+4*s.reserve-l.n.disk.used()-int(w.between(0, int64(2*s.reserve)))))
+		w.log("others have %d bytes on the disk", l.n.tenant)
+	}
+	used := l.n.disk.used()
+	budget, reserve := s.budget, s.reserve
+	if l.full {
+		budget -= budget / 20
+		reserve += reserve / 4
+	}
+	if full := used >= budget || s.budget+4*s.reserve-used-l.n.tenant < reserve; full != l.full {
+		l.full = full
+		l.core.SetDiskFull(full)
+		w.log("disk full: %v, %d bytes used", full, used)
+		w.diskWasFull = true
+		if full {
+			w.report.Full++
+		}
+	}
+	l.after(second, l.watchDisk)
 }
 
 // checkpoint begins one now and then, and does a slice of it.
@@ -629,9 +794,14 @@ func (l *life) write(then func()) {
 	store := func() {
 		if w.canary != CanaryStateAhead {
 			durable, err := l.journal.Commit()
+			if err == nil {
+				err = l.journal.Sync()
+			}
 			if err != nil {
 				return // the next turn ends the process
 			}
+			l.committed()
+			l.synced()
 			if durable < meta.Applied {
 				w.fail("a checkpoint at %d of a journal that is durable up to %d", meta.Applied, durable)
 			}
@@ -790,6 +960,7 @@ func (l *life) shutdown() {
 			return
 		}
 		l.core.Flush(l.time())
+		l.n.shadow.seal()
 		l.journal.Seal(l.stamp())
 		end := func() {
 			if err := l.journal.Close(); err != nil {
@@ -820,10 +991,14 @@ func (l *life) compare() {
 		return
 	}
 	w.report.Compared++
+	l.n.shadow.seal()
 	l.journal.Seal(l.stamp())
 	if _, err := l.journal.Commit(); err != nil {
 		return
 	}
+	l.committed()
+	l.n.copying = true
+	defer func() { l.n.copying = false }()
 	cfg := l.config()
 	other := broker.New(cfg, nil)
 	if err := other.Load(source{l.store}); err != nil {
@@ -833,7 +1008,7 @@ func (l *life) compare() {
 	if err != nil {
 		w.fail("the journal does not open beside the broker: %v", err)
 	}
-	if len(rec.Damaged) > 0 {
+	if len(rec.Damaged) > 0 && len(l.n.flips) == 0 {
 		w.fail("a sound journal is taken for damaged: %+v", rec.Damaged)
 	}
 	if who, ok := other.Balance(); !ok {
@@ -883,6 +1058,7 @@ func (a appender) Reserve(n int) ([]byte, broker.Position, broker.Extent) {
 	for i := range frame {
 		frame[i] = 0xa5
 	}
+	a.l.n.shadow.reserved(pos, frame)
 	if a.l.n.w.canary == CanaryLostRelease {
 		a.l.frames = append(a.l.frames, frame)
 	}

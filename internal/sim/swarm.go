@@ -1,6 +1,11 @@
 package sim
 
-import "github.com/holdfast-mqtt/holdfast/internal/broker"
+import (
+	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
+)
 
 // swarm is the world that a seed draws: what there is, and how likely it is.
 // Percents are of cases; Every is one in that many, 0 never.
@@ -17,6 +22,13 @@ type swarm struct {
 	wallJumps               int // every, of the starts
 	wallMoves               int // percent of the lives in which the wall clock jumps
 	suspends                int // percent of the lives in which the machine sleeps
+
+	flips      int // percent of the starts before which a bit of the journal has flipped
+	readErrors int // every, of the reads
+	sync       journal.Sync
+	budget     int // of the disk, bytes; 0: no end
+	reserve    int // bytes that have to stay free
+	tenants    int // every, of the looks at the disk: somebody else fills it or makes room
 
 	// the broker
 	segment         int64
@@ -131,8 +143,34 @@ func drawSwarm(w *world) swarm {
 			s.limits.Bytes = int64(s.payload) + w.between(200, 10000)
 		}
 	}
-	if w.chance(15) {
+	if w.chance(10) {
 		s.diskFull = 100
+	}
+	if w.chance(15) {
+		// What is retained keeps a segment each.
+		s.budget = int(s.segment)*pick(w, 4, 10) + int(w.between(0, 200_000))
+		if s.retained {
+			s.budget += 50 * int(s.segment)
+		}
+		s.reserve = int(s.segment) + pick(w, 64<<10, 256<<10)
+		s.tenants = oneOf(0, 10)
+	}
+	if w.chance(15) {
+		s.flips = oneOf(10, 60)
+	}
+	if w.chance(15) {
+		s.readErrors = oneOf(50, 1000)
+	}
+	if w.chance(35) {
+		s.sync = pick(w, journal.Sync{Mode: journal.SyncNever}, journal.Sync{Mode: journal.SyncInterval, Interval: pick(w, 10*time.Millisecond, 100*time.Millisecond, 2*time.Second)})
+	}
+	switch w.canary {
+	case CanaryNone:
+	case CanarySkippedCRC, CanaryUnaccounted:
+		s.flips = 60
+		fallthrough
+	default:
+		s.sync = journal.Sync{} // promises most
 	}
 	// Not drawn, so that every seed stays what it was before this was there.
 	s.volatileMemory = []int64{0, 4000, 100_000}[w.seed%3]
@@ -150,6 +188,7 @@ func drawSwarm(w *world) swarm {
 // heal ends all faults.
 func (s *swarm) heal() {
 	s.lifeTime, s.crashInRecovery, s.crashInCheckpoint, s.wallJumps, s.wallMoves, s.suspends = 0, 0, 0, 0, 0, 0
+	s.flips, s.readErrors, s.tenants = 0, 0, 0
 	s.downTime = 10 * millisecond
 	s.halfOpen, s.diskFull = 0, 0
 	s.checkpointDelay, s.commitDelay = millisecond, millisecond

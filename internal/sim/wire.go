@@ -272,7 +272,15 @@ func (k *conn) deliver(e *broker.Effect) {
 	} else {
 		frame, err := k.life.reader.Read(uint64(e.Pos))
 		if err != nil {
+			var corrupt *journal.CorruptError
 			switch {
+			case errors.Is(err, errDisk), errors.As(err, &corrupt) && len(k.life.n.flips) > 0:
+				k.c.unreadable++
+				w.report.Unreadable++
+				if w.canary != CanaryUnaccounted {
+					k.report(e, broker.DropDamaged)
+				}
+				return
 			case !errors.Is(err, journal.ErrGone):
 			case k.detached:
 				return // taken over: what it still had to send may be acknowledged elsewhere

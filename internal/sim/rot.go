@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"path"
+	"strings"
+)
+
+// flip is a bit of a journal file that changed by itself.
+type flip struct {
+	name   string
+	off    int
+	bit    byte
+	ext    uint32
+	pos    uint64 // of the byte
+	header bool   // of the segment
+}
+
+// The layout of a segment, as docs/format/journal.md draws it. It is said a second
+// time here because the journal does not tell, and must not help.
+const (
+	segmentHead     = 64
+	segmentExtentAt = 12
+	segmentFirstAt  = 16
+)
+
+// rot flips a bit somewhere in the journal while no process runs.
+func (n *node) rot() {
+	w := n.w
+	var names []string
+	for _, name := range sortedNames(n.disk.names) {
+		if strings.HasPrefix(name, journalDir+"/") && path.Ext(name) == ".seg" && len(n.disk.names[name].data) > segmentHead+1 {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	f := flip{name: names[w.rng.IntN(len(names))], bit: 1 << w.rng.IntN(8)}
+	node := n.disk.names[f.name]
+	f.off = w.rng.IntN(len(node.data))
+	if f.off < segmentHead && w.chance(80) {
+		f.off = segmentHead + w.rng.IntN(len(node.data)-segmentHead)
+	}
+	f.header = f.off < segmentHead
+	f.ext = binary.LittleEndian.Uint32(node.data[segmentExtentAt:])
+	first := binary.LittleEndian.Uint64(node.data[segmentFirstAt:])
+	f.pos = first + uint64(max(f.off-segmentHead, 0))
+	if w.canary == CanarySkippedCRC {
+		n.unnoticed(node, first, &f)
+		return
+	}
+	f.toggle(node)
+	n.flips = append(n.flips, f)
+	w.report.Flips++
+	w.log("a bit of %s flips at offset %d, position %d", f.name, f.off, f.pos)
+}
+
+func (f *flip) toggle(node *inode) {
+	node.data[f.off] ^= f.bit
+	if f.off < len(node.durable) {
+		node.durable[f.off] ^= f.bit
+	}
+}
+
+// unnoticed flips a bit of a record and mends its checksum: the same as a journal
+// that does not look at checksums.
+func (n *node) unnoticed(node *inode, first uint64, f *flip) {
+	s := &n.shadow
+	i := s.from(f.pos+1) - 1
+	if i < 0 {
+		return
+	}
+	r := s.frames[i]
+	at := segmentHead + int(r.pos) - int(first)
+	if r.pos < first || r.end <= f.pos || f.pos < r.pos+frameHead || at+int(r.end-r.pos) > len(node.data) {
+		return
+	}
+	f.toggle(node)
+	for _, b := range [][]byte{node.data, node.durable} {
+		if end := at + int(r.end-r.pos); end <= len(b) {
+			sum := crc32.Update(uint32(r.pos), crc32.MakeTable(crc32.Castagnoli), b[at+4:end])
+			binary.LittleEndian.PutUint32(b[at:], sum)
+		}
+	}
+	n.w.log("a bit of the record at %d flips, and its checksum with it", r.pos)
+}
+
+// restore puts back what flipped, as an operator does with a backup.
+func (n *node) restore() {
+	for i := range n.flips {
+		f := &n.flips[i]
+		if node := n.disk.names[f.name]; node != nil && f.off < len(node.data) {
+			f.toggle(node)
+		}
+	}
+	n.flips = nil
+}

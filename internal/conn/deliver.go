@@ -61,6 +61,8 @@ func (w *writer) load(e *broker.Effect) (expires int64, ok bool) {
 	}
 	m, err := w.stored(e.Pos)
 	if err != nil {
+		// Also when the next try might succeed: a disk that fails reads rarely
+		// mends itself, and a message that is tried for ever blocks all behind it.
 		w.c.cfg.Logger.Error("a stored message cannot be read and is not delivered",
 			"position", uint64(e.Pos), "client", w.c.client, "error", err)
 		w.report(e, broker.DropDamaged)

@@ -292,7 +292,8 @@ func (ss *segments) between(first, last Extent) ([]*segment, error) {
 		}
 		list = append(list, s)
 	}
-	if list == nil {
+	if list == nil || list[0].ext > first || list[len(list)-1].last < last {
+		// Some were removed since, and live may name frames of theirs.
 		return nil, fmt.Errorf("journal: compact segments %d to %d: %w", first, last, ErrGone)
 	}
 	return list, nil

@@ -705,3 +705,36 @@ func TestRemoveWhatWasCompacted(t *testing.T) {
 	}
 	c.check(c.j)
 }
+
+// A segment at either end of those to be compacted may be removed before: what live
+// names of it is gone, and that is no defect.
+func TestCompactAfterRemove(t *testing.T) {
+	for _, remove := range []Extent{1, 3} {
+		fs := vfs.NewMem()
+		j, _, err := Open(Options{FS: fs, Dir: "j", SegmentSize: 400}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var live []Position
+		for ext := Extent(0); ext < 5; {
+			frame, pos, e := j.Reserve(100)
+			clear(frame)
+			if ext = e; e <= 3 {
+				live = append(live, pos)
+			}
+			j.Seal(Stamp{})
+			if _, err := j.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Remove(remove, remove); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Compact(1, 3, slices.Values(live), func(int) error { return nil }); !errors.Is(err, ErrGone) {
+			t.Errorf("without segment %d: %v", remove, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

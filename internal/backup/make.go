@@ -55,6 +55,9 @@ func Folder(data, version string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(data, folder.Unfinished)); err == nil {
+		return nil, fmt.Errorf("an import into %s was interrupted; start the broker or import again, which takes back what it wrote, and then make a backup", data)
+	}
 	p := &Plan{Version: version, Source: data, Taken: time.Now().UTC()}
 	files, err := journal.Files(vfs.Default, folder.JournalDir(data))
 	if err != nil {

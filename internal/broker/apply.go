@@ -112,6 +112,8 @@ func (c *Core) apply(r record.Record) {
 		}
 	case *record.Queued:
 		c.applyQueued(r)
+	case *record.Imported:
+		c.applyImported(r)
 	}
 }
 

@@ -139,7 +139,11 @@ func printCheck(w io.Writer, r *inspect.Report, took time.Duration) error {
 			count(int64(k.Groups), "shared subscription", "shared subscriptions"), count(int64(k.Retained), "retained message", "retained messages"))
 		fmt.Fprintf(w, "ledger      accepted %s = delivered %s + waiting %s + dropped %s\n",
 			number(int64(k.Accepted)), number(int64(k.Delivered)), number(int64(k.Queued)), number(int64(k.Dropped)))
-		fmt.Fprintf(w, "references  %s, the message of each is there\n", count(int64(k.Checked), "waiting delivery", "waiting deliveries"))
+		if k.Checked == k.Queued {
+			fmt.Fprintf(w, "references  %s, the message of each is there\n", count(int64(k.Checked), "waiting delivery", "waiting deliveries"))
+		} else {
+			fmt.Fprintf(w, "references  %s of %s have their message\n", number(int64(k.Checked)), count(int64(k.Queued), "waiting delivery", "waiting deliveries"))
+		}
 	}
 	if j.LastWrite != nil {
 		fmt.Fprintf(w, "last write  %s\n", j.LastWrite.Format(time.RFC3339))

@@ -91,6 +91,8 @@ type root struct {
 	Restore     RestoreCmd     `cmd:"" help:"Make a data folder of a backup."`
 	Dump        DumpCmd        `cmd:"" help:"Print what a data folder holds: records, or the state."`
 	Check       CheckCmd       `cmd:"" help:"Verify a data folder, without writing to it."`
+	Export      ExportCmd      `cmd:"" help:"Write sessions with what waits for them as JSON lines."`
+	Import      ImportCmd      `cmd:"" help:"Read what export wrote into a data folder."`
 	Config      ConfigCmd      `cmd:"" help:"Check a configuration file, or print the defaults."`
 	Conformance ConformanceCmd `cmd:"" help:"Test any broker against the statements of the MQTT standards."`
 	Version     VersionCmd     `cmd:"" help:"Print the version."`
@@ -109,7 +111,7 @@ Exit codes:
   0  it did what was asked
   1  it could not (the message says what, where, and how to mend it)
   2  wrong flag, argument or configuration; nothing was started
-  3  check, dump, backup, restore: the data folder is damaged
+  3  check, dump, backup, restore, export: the data folder is damaged
   4  demo, bench, conformance: a promise was not kept
   5  pub, sub: the broker refused
   6  pub, sub: what was asked did not happen in the time given

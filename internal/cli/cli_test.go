@@ -44,7 +44,7 @@ func (r result) want(t *testing.T, code int, words ...string) {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {}} {
 		r := try(t, args...)
-		r.want(t, ExitOK, "Exit codes:", "0  it did what was asked", "3  check, dump, backup, restore: the data folder is damaged", "serve", "demo")
+		r.want(t, ExitOK, "Exit codes:", "0  it did what was asked", "3  check, dump, backup, restore, export: the data folder is damaged", "serve", "demo")
 		if r.err != "" {
 			t.Errorf("help on standard error: %s", r.err)
 		}

@@ -1,6 +1,9 @@
 package inspect
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )
@@ -52,6 +55,10 @@ func finding(e *journal.VerifyEvent) (Finding, bool) {
 	switch e.Kind {
 	case journal.VerifyDamage:
 		f.Kind, f.Detail = Damage, e.Err.Error()
+		var corrupt *journal.CorruptError
+		if errors.As(e.Err, &corrupt) && corrupt.Path == e.Path {
+			f.Detail = fmt.Sprintf("at offset %d of the file: %s", corrupt.Offset, corrupt.Detail)
+		}
 	case journal.VerifyTorn:
 		f.Kind, f.Detail = Torn, "the end of a write that a crash interrupted; it was never acknowledged, and the next start cuts it"
 	case journal.VerifyMissing:

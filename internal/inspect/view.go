@@ -1,8 +1,11 @@
 package inspect
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -21,9 +24,14 @@ type Source struct {
 	Until   journal.Position // where the journal ends for the reader; 0: where it does
 }
 
-// Folder is the Source of a data folder that nobody writes.
+// Folder is the Source of a data folder that nobody writes. What an import that
+// was interrupted has written does not count.
 func Folder(data string) Source {
-	return Source{Journal: folder.JournalDir(data), State: folder.StateDir(data)}
+	src := Source{Journal: folder.JournalDir(data), State: folder.StateDir(data)}
+	if b, err := os.ReadFile(filepath.Join(data, folder.Unfinished)); err == nil && len(b) == 8 {
+		src.Until = binary.BigEndian.Uint64(b)
+	}
+	return src
 }
 
 // View is the state of a data folder, as the next start would find it.
@@ -60,6 +68,9 @@ func (v *View) recover(src Source) error {
 	}, &nowhere{})
 	if err := v.Core.Load(tables{v.store}); err != nil {
 		return err
+	}
+	if src.Until < v.Meta.Applied {
+		src.Until = 0 // the import had come to its end
 	}
 	var err error
 	v.journal, v.Recovery, err = journal.Open(journal.Options{

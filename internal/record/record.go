@@ -36,6 +36,7 @@ const (
 	KindWillGone      Kind = 15 // ... that is published or withdrawn
 	KindRetainedGone  Kind = 16 // a retained message expired
 	KindQueued        Kind = 17 // deliveries of stored messages: retained ones, shared ones
+	KindImported      Kind = 18 // deliveries and identifiers of a session that comes from elsewhere
 )
 
 var kindNames = [...]string{
@@ -44,6 +45,7 @@ var kindNames = [...]string{
 	KindAcked: "acked", KindReceived: "received", KindSending: "sending", KindDropped: "dropped",
 	KindRefused: "refused", KindReleased: "released", KindWill: "will", KindWillDue: "will-due",
 	KindWillGone: "will-gone", KindRetainedGone: "retained-gone", KindQueued: "queued",
+	KindImported: "imported",
 }
 
 func (k Kind) String() string {
@@ -123,6 +125,8 @@ func New(k Kind) Record {
 		return new(RetainedGone)
 	case KindQueued:
 		return new(Queued)
+	case KindImported:
+		return new(Imported)
 	}
 	return nil
 }

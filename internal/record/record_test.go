@@ -35,6 +35,10 @@ func samples() []Record {
 			{Position: 1 << 60, Extent: 22, Size: 23, QoS: 2, Retain: true, SubID: 24, Group: 25, Number: 26},
 			{Position: 1, Extent: 2},
 		}},
+		&Imported{SID: 30, PacketIDs: []uint16{7, 65535}, Entries: []ImportedEntry{
+			{Number: 31, Position: 1 << 59, Extent: 32, Size: 33, QoS: 2, Retain: true, Received: true, Group: 34, SubIDs: []uint32{35, 268435455}},
+			{Position: 3, Extent: 4},
+		}},
 	}
 }
 

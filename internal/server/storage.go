@@ -69,6 +69,9 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 		}
 	}
 	meta := s.state.Meta()
+	if err := takeBack(o, meta.Applied); err != nil {
+		return nil, err
+	}
 	s.journal, s.recovery, err = journal.Open(journal.Options{
 		FS: fs, Dir: fs.PathJoin(o.DataDir, folder.Journal),
 		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Logger: o.Logger,

@@ -122,7 +122,7 @@ func (c *Core) CheckpointSlice(n int) (done bool) {
 	if len(k.saving) > 0 {
 		return false
 	}
-	k.active, k.out, k.put = false, nil, nil
+	k.active, k.out, k.put, k.saving = false, nil, nil, nil
 	return true
 }
 
@@ -254,13 +254,17 @@ func (s *Session) save(c *Core, out Saver) {
 		}
 	}
 	b = u(b, uint64(len(s.inbound)))
-	for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
-		b = binary.BigEndian.AppendUint16(b, id)
+	if len(s.inbound) > 0 { // mostly none, and nothing is to be allocated for that
+		for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
+			b = binary.BigEndian.AppendUint16(b, id)
+		}
 	}
 	b = s.queue.Save(b, put, del)
 	c.save.buf = b
 	out.Put(TableSession, key, b)
-	c.save.offl = append(c.save.offl, s)
+	if s.queue.Offloads() {
+		c.save.offl = append(c.save.offl, s)
+	}
 }
 
 func (r *retained) save(c *Core, out Saver) {

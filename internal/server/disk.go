@@ -10,13 +10,15 @@ import (
 // still have to write so that they can free more.
 const diskReserve = 64 << 20
 
-// watchDisk tells the core once a second whether the budget is used up.
+// watchDisk tells the core once a second whether the budget is used up. On the way
+// it looks after the garbage collector.
 func (s *Server) watchDisk() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	fs := s.fs()
-	full := false
+	full, gc := false, newCollector()
 	for {
+		gc.tune()
 		used := s.store.size()
 		usage, err := fs.GetDiskUsage(s.opt.DataDir)
 		known := err == nil && usage.TotalBytes > 0

@@ -29,6 +29,7 @@ type loop struct {
 	out   release
 	save  checkpoint
 	space space
+	turns turns
 
 	timer   *time.Timer // wakes the loop for the core
 	timerAt broker.Time // 0: not set
@@ -40,11 +41,15 @@ type loop struct {
 func (l *loop) run() {
 	defer l.timer.Stop()
 	defer l.save.timer.Stop()
-	for again := true; !l.ended; again = l.turn() {
+	for again := true; !l.ended; {
 		if !again {
 			<-l.in.wake
 		}
+		began := time.Now()
+		again = l.turn()
+		l.turns.took(time.Since(began), l.s.log)
 	}
+	l.s.log.Debug("the loop has ended", "longestTurn", l.turns.longest, "longestCheckpointPart", l.turns.saving)
 }
 
 // turn does one round and tells whether there is more to do at once.
@@ -69,7 +74,9 @@ func (l *loop) turn() (again bool) {
 	l.core.Flush(now)
 	l.commit(durable)
 	l.tell()
+	began := time.Now()
 	saving := l.checkpoint(now)
+	l.turns.saving = max(l.turns.saving, time.Since(began))
 	walking := l.walk()
 	l.arm(now)
 	// What came while old work was worked through has used up its wake-up.

@@ -52,7 +52,9 @@ func open(o *Options) (*storage, *broker.Core, error) {
 		}
 		s.lock = lock
 	}
+	ready := loading()
 	core, err := s.recover(o, fs)
+	ready()
 	if err != nil {
 		s.close()
 		return nil, nil, err

@@ -232,10 +232,13 @@ func (q *Queue) whole() bool {
 	return at == q.next
 }
 
+// Offloads tells whether Offload may have something to do: few queues are so long.
+func (q *Queue) Offloads() bool { return q.volatile == nil && len(q.chunks) >= 4 }
+
 // Offload drops from memory the chunks that the store holds, but for the first
 // two from where reading is and the last.
 func (q *Queue) Offload() {
-	if q.volatile != nil || len(q.chunks) < 4 {
+	if !q.Offloads() {
 		return
 	}
 	at := max(0, q.cursor.chunk-q.dropped)

@@ -195,31 +195,6 @@ func get(r pebble.Reader, table byte, key []byte) ([]byte, error) {
 	return v, closer.Close()
 }
 
-// Batch collects a checkpoint. It is for one goroutine at a time.
-type Batch struct {
-	b   *pebble.Batch
-	key []byte
-	err error
-}
-
-// NewBatch begins one.
-func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
-
-// Put sets an entry.
-func (b *Batch) Put(table byte, key, value []byte) {
-	b.key = append(append(b.key[:0], table), key...)
-	b.err = errors.Join(b.err, b.b.Set(b.key, value, nil))
-}
-
-// Delete removes an entry.
-func (b *Batch) Delete(table byte, key []byte) {
-	b.key = append(append(b.key[:0], table), key...)
-	b.err = errors.Join(b.err, b.b.Delete(b.key, nil))
-}
-
-// Len is the size of the batch in bytes.
-func (b *Batch) Len() int { return b.b.Len() }
-
 // Commit makes the batch the state of the store, durably and as a whole, and
 // says what it now holds.
 func (s *Store) Commit(b *Batch, m Meta) error {
@@ -227,15 +202,13 @@ func (s *Store) Commit(b *Batch, m Meta) error {
 	v = binary.BigEndian.AppendUint64(v, m.Applied)
 	v = binary.BigEndian.AppendUint64(v, uint64(m.Clock))
 	v = binary.BigEndian.AppendUint64(v, uint64(m.Wall))
-	b.err = errors.Join(b.err, b.b.Set(metaKey, v, nil))
-	if b.err != nil {
-		return errors.Join(b.err, b.b.Close())
-	}
 	err := s.life.do(func() error {
-		if err := b.b.Commit(pebble.Sync); err != nil {
-			return err
+		batch := s.db.NewBatchWithSize(b.size + 64)
+		err := errors.Join(b.into(batch), batch.Set(metaKey, v, nil))
+		if err == nil {
+			err = batch.Commit(pebble.Sync)
 		}
-		return b.b.Close()
+		return errors.Join(err, batch.Close())
 	})
 	if err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)

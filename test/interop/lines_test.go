@@ -10,7 +10,7 @@ import (
 // lines is what a program has printed, taken line by line.
 type lines struct {
 	mu      sync.Mutex
-	partial string
+	partial strings.Builder
 	said    []string // all
 	next    int      // the first that was not taken
 	closed  bool
@@ -23,9 +23,14 @@ func newLines() *lines { return &lines{changed: make(chan struct{})} }
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	parts := strings.Split(l.partial+string(p), "\n")
-	l.partial = parts[len(parts)-1]
-	l.said = append(l.said, parts[:len(parts)-1]...)
+	parts := strings.Split(string(p), "\n")
+	for i, part := range parts {
+		l.partial.WriteString(part)
+		if i+1 < len(parts) {
+			l.said = append(l.said, l.partial.String())
+			l.partial.Reset()
+		}
+	}
 	l.wake()
 	return len(p), nil
 }

@@ -205,21 +205,6 @@ func TestMosquittoRetained(t *testing.T) {
 	p.wait()
 }
 
-func TestMosquittoWill(t *testing.T) {
-	t.Parallel()
-	startsOrSkips(t, "mosquitto_sub")
-	b := startBroker(t)
-	p := startTool(t, b, "mosquitto_sub", "-t", "will/#", "-q", "1", "-F", "will %t %p", "-C", "1", "-d")
-	p.line("Subscribed ")
-	q := startTool(t, b, "mosquitto_sub", "-t", "nothing", "-d", "-i", "dies", "--will-topic", "will/dies", "--will-payload", "gone", "--will-qos", "1")
-	q.line("Subscribed ")
-	q.cmd.Process.Kill()
-	if got := p.line("will "); got != "will/dies gone" {
-		t.Errorf("will: %q", got)
-	}
-	p.wait()
-}
-
 // mosquitto_rr asks with a response topic and correlation data; mosquitto_sub
 // and mosquitto_pub answer.
 func TestMosquittoRequestResponse(t *testing.T) {

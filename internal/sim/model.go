@@ -383,9 +383,9 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	if first && v.group == "" && !x.will && !late {
 		key := orderKey{x.from, x.topic, x.qos, p.QoS}
 		// A message that was sent again may have passed by before the subscription
-		// or an absence, or been dropped or refused at a limit, when it came for the
-		// first time.
-		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull
+		// or an absence, or been dropped or refused at a limit, or not been readable, when
+		// it came for the first time.
+		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull && c.unreadable == 0
 		if l := e.last[key]; l != nil && l.seq > x.seq && once {
 			w.fail("%v arrives at %s after %v", x, who, l)
 		}

@@ -487,6 +487,9 @@ func (d *driver) check() error {
 	if who, ok := d.core.Balance(); !ok {
 		return fmt.Errorf("the account of %q does not balance", who)
 	}
+	if err := d.audit(d.core); err != nil {
+		return err
+	}
 	for _, s := range d.core.bySID {
 		var sum uint64
 		if err := s.queue.Each(d.core.loader(s), func(_ uint64, e *session.Entry, _ session.State) bool {

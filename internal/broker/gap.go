@@ -99,6 +99,9 @@ func (c *Core) settleGaps() {
 	for _, s := range c.durables() {
 		if d := s.doubt; d != nil {
 			c.dirty(s)
+			if err := s.queue.Recount(c.loader(s)); err != nil {
+				c.notice(NoticeDamaged, s.clientID, err.Error(), 0) // its turn to be accounted for comes when it is sent
+			}
 			last := max(d.used, s.queue.Next(), s.queue.High())
 			s.queue.Skip(last + gapNumbers - s.queue.Next())
 			c.certain(s)

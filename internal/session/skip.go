@@ -28,3 +28,21 @@ func (q *Queue) Skip(n uint64) {
 		q.holes = append(q.holes, hole{from, to})
 	}
 }
+
+// Recount makes Bytes what the unfinished deliveries of a sized queue take: after
+// damage, when records said of more deliveries than are there how much they free. It
+// reads the whole queue; an error is of reading, and leaves Bytes as it is.
+func (q *Queue) Recount(load Loader) error {
+	if !q.sized {
+		return nil
+	}
+	var sum uint64
+	err := q.Each(load, func(_ uint64, e *Entry, _ State) bool {
+		sum += uint64(e.Size)
+		return true
+	})
+	if err == nil {
+		q.bytes = sum
+	}
+	return err
+}

@@ -93,7 +93,7 @@ func TestCheckDamage(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(data, "state")); err != nil {
 				t.Fatal(err)
 			}
-		}, "there is no checkpoint store"},
+		}, "there is no checkpoint store; it is made before the journal, so it was removed; the journal goes back to its beginning"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := dataFolder(t)

@@ -175,7 +175,13 @@ func (c *check) journal() error {
 // files, which have checksums.
 func (c *check) checkpoint() error {
 	dir := c.src.State
-	damaged := func(err error) { c.find(Damage, dir, 0, 0, err.Error()) }
+	damaged := func(err error) {
+		detail := err.Error()
+		if missing, err := journal.Whole(vfs.Default, c.src.Journal); err == nil && missing == "" {
+			detail += "; the journal goes back to its beginning, so the next start sets the store aside and makes it again"
+		}
+		c.find(Damage, dir, 0, 0, detail)
+	}
 	if _, err := os.Stat(dir); err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("the checkpoint cannot be read: %w", err)

@@ -5,6 +5,7 @@ FUZZTIME    ?= 60s
 DURATION    ?= 1h
 SHORT_TIME  ?= 150s
 ROUNDS      ?= 200
+SPACE       ?= 20000000000
 
 # Pinned, so that the same tree always gets the same answer. Raise them together
 # with the Go version in go.mod.
@@ -12,7 +13,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build test race lint vuln fuzz sim sim-short crash interop bench demo ci clean
+.PHONY: build test race lint vuln fuzz sim sim-short crash soak-space interop bench demo ci clean
 
 build: ## the program, in bin/holdfast
 	$(GO) build -o bin/holdfast ./cmd/holdfast
@@ -42,6 +43,9 @@ sim-short: ## the simulation as CI runs it: fresh seeds for SHORT_TIME
 
 crash: ## kill a real broker process ROUNDS times and look what is left
 	$(GO) test -count=1 -timeout 0 -v ./test/crash -run '^TestCrash$$' -rounds $(ROUNDS)
+
+soak-space: ## SPACE bytes through busy sessions, one forgotten session among them
+	$(GO) test -count=1 -timeout 0 -v ./test/soak -run '^TestSpace$$' -space.bytes $(SPACE) -space.segment 67108864 -space.payload 8000 -space.every 4194304
 
 interop: ## clients that others wrote; those that are missing fail it
 	HOLDFAST_REQUIRE_INTEROP=1 $(GO) test -count=1 ./test/interop/...

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"pgregory.net/rapid"
@@ -124,5 +125,49 @@ func TestBelieved(t *testing.T) {
 	x.Last = 6
 	if got := s.live(&x, 60, 5000); got != 0 {
 		t.Errorf("of a file that was not measured: %d", got)
+	}
+}
+
+// On a disk with little room a group waits that would make too large a file, and the
+// journal is as it was; with room it is rewritten.
+func TestRoom(t *testing.T) {
+	j, _, err := journal.Open(journal.Options{FS: vfs.NewMem(), Dir: "j", SegmentSize: 4 << 10, BlockSize: 1 << 10}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Round{journal: j, size: 4 << 10}
+	for j.Extents() == nil || len(j.Extents()) < 3 {
+		_, pos, _ := j.Reserve(500)
+		j.Seal(journal.Stamp{})
+		if _, err := j.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.segments) == 0 {
+			r.segments = []segment{{marked: true, live: 600, marks: marks{end: 1 << 20, list: []journal.Position{pos}}}}
+		}
+	}
+	before := j.Extents()
+	r.segments[0].ExtentInfo = before[0]
+	free := int64(599)
+	r.Room = func() int64 { return free }
+	run := func() {
+		t.Helper()
+		for _, g := range r.plan() {
+			if err := r.rewrite(g, func(int) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run()
+	if !slices.Equal(j.Extents(), before) || r.Rewritten != 0 {
+		t.Fatalf("%v", j.Extents())
+	}
+	free = 600
+	run()
+	if x := j.Extents()[0]; !x.Compacted || x.Bytes > 700 || r.Rewritten != 1 {
+		t.Fatalf("%+v", x)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

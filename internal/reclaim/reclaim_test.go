@@ -1,6 +1,7 @@
 package reclaim
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -54,7 +55,7 @@ func TestPlan(t *testing.T) {
 		written := int64(0)   // ... and by the journal
 		for range rapid.IntRange(1, 300).Draw(t, "rounds") {
 			for range rapid.IntRange(1, 3).Draw(t, "new") {
-				g := segment{marked: true}
+				g := segment{measured: true}
 				g.Bytes = int64(rapid.IntRange(size/2, size).Draw(t, "bytes"))
 				g.live = rapid.SampledFrom([]int64{200, 200, 200, 5000, g.Bytes / 3, g.Bytes}).Draw(t, "live")
 				written += g.Bytes
@@ -70,7 +71,7 @@ func TestPlan(t *testing.T) {
 					t.Fatalf("a group of %d bytes", live)
 				}
 				rewritten += live
-				one := segment{marked: true, live: live}
+				one := segment{measured: true, live: live}
 				one.Bytes, one.Compacted = live, true
 				r.segments = slices.Replace(r.segments, gr.from, gr.to+1, one) // the later ones come first
 			}
@@ -143,7 +144,7 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(r.segments) == 0 {
-			r.segments = []segment{{marked: true, live: 600, marks: marks{end: 1 << 20, list: []journal.Position{pos}}}}
+			r.segments = []segment{{measured: true, live: 600, marks: marks{end: 1 << 20, list: []journal.Position{pos}}}}
 		}
 	}
 	before := j.Extents()
@@ -171,3 +172,53 @@ func TestRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A checkpoint that cannot be read says nothing: nothing is rewritten, or everything
+// that it does not name would be lost.
+func TestUnreadableCheckpoint(t *testing.T) {
+	j, _, err := journal.Open(journal.Options{FS: vfs.NewMem(), Dir: "j", SegmentSize: 4 << 10, BlockSize: 1 << 10}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(j.Extents()) < 4 {
+		j.Reserve(500)
+		j.Seal(journal.Stamp{})
+		if _, err := j.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := j.Extents()
+	s := Space{SegmentSize: 4 << 10}
+	r := s.Begin(broker.New(broker.Config{}, nil), j, j.Durable(), 1)
+	if r == nil || !r.Slice(1) {
+		t.Fatal("no round, or no end of it")
+	}
+	pace := func(int) error { return nil }
+	if err := r.Mark(unreadable{}, pace); !errors.Is(err, errUnreadable) {
+		t.Fatal(err)
+	}
+	if err := r.Rewrite(pace); err != nil || r.Rewritten != 0 || !slices.Equal(j.Extents(), before) {
+		t.Fatalf("%v: %v", err, j.Extents())
+	}
+	// With one that is empty all goes.
+	s.Done(r)
+	r = s.Begin(broker.New(broker.Config{}, nil), j, j.Durable(), 1)
+	r.Slice(1)
+	if err := errors.Join(r.Mark(empty{}, pace), r.Rewrite(pace)); err != nil || len(j.Extents()) != 1 {
+		t.Fatalf("%v: %v", err, j.Extents())
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var errUnreadable = errors.New("unreadable")
+
+type unreadable struct{ empty }
+
+func (unreadable) Each(broker.Table, func(key, value []byte) error) error { return errUnreadable }
+
+type empty struct{}
+
+func (empty) Each(broker.Table, func(key, value []byte) error) error { return nil }
+func (empty) Chunk(sid, first uint64) ([]byte, error)                { return nil, errUnreadable }

@@ -17,7 +17,8 @@ type Snapshot interface {
 	Chunk(sid, first uint64) ([]byte, error)
 }
 
-// Round is one look for garbage: Slice until it says so, then Run, then Space.Done.
+// Round is one look for garbage: Slice until it says so, then Mark and Rewrite, then
+// Space.Done.
 type Round struct {
 	// Room says how many bytes a new file may have at most; groups of segments that
 	// would make a larger one wait for another round. Nil: any number.
@@ -42,6 +43,7 @@ type segment struct {
 	believed int64 // bytes that are believed to be needed, before
 	marked   bool  // it is looked at
 	marks    marks
+	measured bool  // ... and live is true: all that is needed of it is in marks
 	live     int64 // bytes of a file with the marks alone
 	stuck    bool
 	found    *journal.ExtentInfo // the file that has its frames after the round; nil: nothing is known
@@ -70,12 +72,11 @@ func (r *Round) mark(e broker.Extent, pos broker.Position) {
 // deliveries of it, and tells whether it is done.
 func (r *Round) Slice(n int) (done bool) { return r.core.WalkSlice(n) }
 
-// Run does the rest, which takes as long as it takes; the core and the journal go on
-// meanwhile, but the journal's segments are compacted by nobody else. pace is called
-// now and then with the bytes that were read and written since, and may wait; its
-// error ends the round. An error says that some segment was left as it is; whatever
-// was done is whole.
-func (r *Round) Run(from Snapshot, pace func(bytes int) error) error {
+// Mark finds and measures what is needed. It takes as long as it takes; the core and
+// the journal go on meanwhile. pace is called now and then with the bytes that were
+// read since, and may wait; its error ends the call with that error. An error says
+// that Rewrite will leave some segments as they are, all of them perhaps.
+func (r *Round) Mark(from Snapshot, pace func(bytes int) error) error {
 	if err := broker.Live(from, from.Chunk, r.wanted, r.mark); err != nil {
 		return fmt.Errorf("find what is needed of the journal: %w", err)
 	}
@@ -88,21 +89,27 @@ func (r *Round) Run(from Snapshot, pace func(bytes int) error) error {
 		n, err := r.journal.CompactedSize(g.marks.all(), pace)
 		switch {
 		case err == nil:
-			g.live, g.found = n, &g.ExtentInfo
+			g.live, g.measured, g.found = n, true, &g.ExtentInfo
 		case g.unreadable(err):
 			errs = append(errs, err)
-		case errors.Is(err, journal.ErrGone):
-			g.marked = false // it was removed meanwhile
+		case errors.Is(err, journal.ErrGone): // it was removed meanwhile
 		default:
 			return err
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// Rewrite has the journal rewrite what is worth it of what Mark has measured, also
+// beside everything else, but nobody else may compact. After an error, also of pace, what was done is whole, and
+// what was not is as it was.
+func (r *Round) Rewrite(pace func(bytes int) error) error {
 	for _, group := range r.plan() {
 		if err := r.rewrite(group, pace); err != nil {
-			return errors.Join(append(errs, err)...)
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // unreadable tells whether err is of damage. A segment with damage in what is needed
@@ -112,7 +119,7 @@ func (g *segment) unreadable(err error) bool {
 	if !errors.As(err, &damage) {
 		return false
 	}
-	g.marked, g.stuck = false, true
+	g.stuck = true
 	g.live, g.found = g.Bytes, &g.ExtentInfo
 	return true
 }
@@ -127,13 +134,13 @@ type group struct{ from, to int }
 func (r *Round) plan() (groups []group) {
 	for to := len(r.segments) - 1; to >= 0; to-- {
 		g := &r.segments[to]
-		if !g.marked || !g.wasteful() && !g.Compacted {
+		if !g.measured || !g.wasteful() && !g.Compacted {
 			continue
 		}
 		from, live, wasteful := to, g.live, g.wasteful()
 		for ; from > 0; from-- {
 			b := &r.segments[from-1]
-			if !b.marked || !b.wasteful() && !(b.Compacted && b.live <= 2*live) || live+b.live > r.size {
+			if !b.measured || !b.wasteful() && !(b.Compacted && b.live <= 2*live) || live+b.live > r.size {
 				break
 			}
 			live += b.live

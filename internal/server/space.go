@@ -15,8 +15,8 @@ import (
 // other things: some tens of microseconds.
 const walkSlice = 2000
 
-// roundShare is which part of the time is for rounds, one in so many, when each finds
-// at its end that another one is due.
+// roundShare is which part of the time is for looking what is needed, one in so many,
+// when each round finds at its end that another one is due.
 const roundShare = 4
 
 // space is the loop's side of finding and rewriting what the journal keeps for
@@ -66,15 +66,16 @@ func (l *loop) walk() (again bool) {
 	l.s.background.Go(func() {
 		began := time.Now()
 		pace := l.s.pace()
-		err := errors.Join(round.Run(snapshot{shot, pace}, pace), shot.Close())
-		took := time.Since(began)
+		err := round.Mark(snapshot{shot, pace}, pace)
+		marked := time.Since(began) // only this is repeated when nothing is found
+		err = errors.Join(err, shot.Close(), round.Rewrite(pace))
 		if round.Rewritten > 0 {
 			l.s.log.Info("rewrote segments without what nobody needs", "segments", round.Rewritten, "files", round.Files,
-				"bytes", round.Before, "now", round.After, "took", took.Round(time.Millisecond))
+				"bytes", round.Before, "now", round.After, "took", time.Since(began).Round(time.Millisecond), "to find them", marked.Round(time.Millisecond))
 		}
 		l.in.call(func() {
 			p.plan.Done(round)
-			p.rest = l.clock.now() + (roundShare-1)*broker.Time(took.Milliseconds())
+			p.rest = l.clock.now() + (roundShare-1)*broker.Time(marked.Milliseconds())
 			switch {
 			case err == nil:
 			case errors.Is(err, errStopping), errors.Is(err, journal.ErrHeld):

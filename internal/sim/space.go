@@ -42,8 +42,10 @@ func (l *life) walk() {
 	round := p.round
 	p.round = nil
 	l.after(w.about(w.swarm.commitDelay), func() {
-		err := round.Run(snapshot{p.shot, w.canary == CanaryForgetfulMark}, func(int) error { return nil })
+		pace := func(int) error { return nil }
+		err := round.Mark(snapshot{p.shot, w.canary == CanaryForgetfulMark}, pace)
 		l.closeShot()
+		err = errors.Join(err, round.Rewrite(pace))
 		if err != nil && !errors.Is(err, errDisk) && !l.rotten(err) {
 			w.fail("segments are not rewritten: %v", err)
 		}

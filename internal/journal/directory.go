@@ -110,6 +110,9 @@ func readHeads(fs vfs.FS, dir string, foreign func(path string), l *listing) ([]
 				continue
 			}
 			info, err := fs.Stat(path)
+			if errors.Is(err, os.ErrNotExist) {
+				continue // a broker that runs has just finished it
+			}
 			if err != nil {
 				return nil, fmt.Errorf("journal: stat %s: %w", path, err)
 			}

@@ -156,7 +156,7 @@ func (j *Journal) rotate(b *batch) error {
 		}
 	}
 	c.ext, c.first = b.ext, b.extFirst
-	c.path = j.opt.FS.PathJoin(j.opt.Dir, segmentName(b.ext))
+	c.path = j.opt.FS.PathJoin(j.opt.Dir, SegmentName(b.ext))
 	// OpenReadWrite, not Create: only its files have WriteAt, which unlike
 	// Write may not scribble over the bytes, which are the cache.
 	f, err := j.opt.FS.OpenReadWrite(c.path, WriteCategory)

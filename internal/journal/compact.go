@@ -78,7 +78,7 @@ func (j *Journal) Compact(first, last Extent, live iter.Seq[Position], pace func
 		return ExtentInfo{}, ErrHeld
 	}
 	s := &segment{ext: old[0].ext, last: old[len(old)-1].last, first: old[0].first, end: old[len(old)-1].end, compact: true, stamp: old[0].stamp}
-	s.path = j.opt.FS.PathJoin(j.opt.Dir, segmentName(s.ext))
+	s.path = j.opt.FS.PathJoin(j.opt.Dir, SegmentName(s.ext))
 	unfinished := j.opt.FS.PathJoin(j.opt.Dir, compactionName(s.ext))
 	err = j.writeCompacted(s, unfinished, live, pace)
 	if err == nil {

@@ -347,7 +347,7 @@ func TestCompactDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, c.j)
-	path := mem.PathJoin(testDir, segmentName(info.Extent))
+	path := mem.PathJoin(testDir, SegmentName(info.Extent))
 	p := &patient{fs: mem}
 	var whole []byte
 	p.edit(t, path, func(b []byte) []byte { whole = bytes.Clone(b); return b })
@@ -541,7 +541,7 @@ func TestCompactOrder(t *testing.T) {
 	c := newCrowd(t, fs, rng, 60)
 	infos := c.j.Extents()
 	// A file that a crash kept from being removed.
-	b, err := mem.UnsafeGetFileDataBuffer(mem.PathJoin(testDir, segmentName(infos[1].Extent)))
+	b, err := mem.UnsafeGetFileDataBuffer(mem.PathJoin(testDir, SegmentName(infos[1].Extent)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -555,7 +555,7 @@ func TestCompactOrder(t *testing.T) {
 		t.Fatalf("%q, want %q", ops, want)
 	}
 	mustClose(t, c.j)
-	f, err := mem.Create(mem.PathJoin(testDir, segmentName(infos[1].Extent)), WriteCategory)
+	f, err := mem.Create(mem.PathJoin(testDir, SegmentName(infos[1].Extent)), WriteCategory)
 	if err != nil {
 		t.Fatal(err)
 	}

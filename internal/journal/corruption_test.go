@@ -42,7 +42,7 @@ func newPatient(t testing.TB) *patient {
 	return p
 }
 
-func (p *patient) path(ext Extent) string { return p.fs.PathJoin(testDir, segmentName(ext)) }
+func (p *patient) path(ext Extent) string { return p.fs.PathJoin(testDir, SegmentName(ext)) }
 
 // offset returns the file and the offset of a position.
 func (p *patient) offset(pos Position) (path string, off int) {

@@ -62,8 +62,9 @@ type listing struct {
 }
 
 // listSegments finds the segments in dir and reads their headers. foreign gets
-// the names of the files that are not the journal's. A *VersionError is the only
-// error besides those of the file system.
+// the names of the files that are not the journal's. Errors: a *VersionError; a
+// *CorruptError when segments do not have the names or the order that they were
+// given; those of the file system.
 func listSegments(fs vfs.FS, dir string, foreign func(path string)) (listing, error) {
 	var l listing
 	files, err := readHeads(fs, dir, foreign, &l)
@@ -125,6 +126,13 @@ func readHeads(fs vfs.FS, dir string, foreign func(path string), l *listing) ([]
 		}
 		files = append(files, f)
 	}
+	for last, i := Position(0), 0; i < len(files); i++ {
+		if f := &files[i]; f.first != 0 && f.first < last {
+			return nil, &CorruptError{Path: f.path, Detail: fmt.Sprintf("it starts at position %d, and a segment before it at %d", f.first, last),
+				Advice: adviceMixed}
+		}
+		last = max(last, files[i].first)
+	}
 	return files, nil
 }
 
@@ -140,6 +148,9 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 	if err != nil {
 		return fmt.Errorf("journal: stat %s: %w", f.path, err)
 	}
+	if info.IsDir() {
+		return fmt.Errorf("journal: %s is a directory, where a segment could come to be: move it elsewhere", f.path)
+	}
 	f.size = info.Size()
 	buf := make([]byte, min(f.size, segmentHeadSize))
 	if err := readFull(file, f.path, buf); err != nil {
@@ -150,7 +161,9 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 	case detail == "" && h.version != formatVersion && h.version != compactVersion:
 		return &VersionError{Path: f.path, Version: h.version, Supported: compactVersion}
 	case detail == "" && h.ext != f.ext:
-		detail = fmt.Sprintf("the header says segment %d", h.ext)
+		// Its checksum is right: the bytes are as they were written, under another name.
+		return &CorruptError{Path: f.path, Detail: fmt.Sprintf("its header says that it is %s", SegmentName(h.ext)),
+			Advice: "somebody copied or renamed it: move it elsewhere if " + SegmentName(h.ext) + " is there, or give it that name back"}
 	case detail == "":
 		f.first, f.stamp, f.last = h.first, h.stamp, h.last
 		f.compacted = compacted{is: h.version == compactVersion, end: h.end, runs: h.runs}

@@ -271,7 +271,7 @@ func TestExtentsSizeRemove(t *testing.T) {
 		var size, files int64
 		end := Position(0)
 		for _, info := range j.Extents() {
-			st, err := fs.Stat(fs.PathJoin(testDir, segmentName(info.Extent)))
+			st, err := fs.Stat(fs.PathJoin(testDir, SegmentName(info.Extent)))
 			if err != nil || st.Size() != info.Bytes {
 				t.Errorf("%+v, file has %v bytes, %v", info, st.Size(), err)
 			}

@@ -9,6 +9,9 @@ import (
 // adviceDamage is what a user can do about damage in a segment.
 const adviceDamage = "the disk or what writes to it is at fault: check it, keep a copy of the file, and see 'holdfast check'"
 
+// adviceMixed is what a user can do about segments that cannot belong together.
+const adviceMixed = "files of two journals were mixed in one directory: restore those that belong there"
+
 // firstByBatch derives the first position of a segment from the first batch in
 // it with a good header; 0 when there is none.
 func firstByBatch(file []byte) Position {

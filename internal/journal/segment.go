@@ -15,15 +15,15 @@ import (
 // statistics of the file system.
 const WriteCategory vfs.DiskWriteCategory = "holdfast-journal"
 
-// segmentName returns the file name of a segment.
-func segmentName(ext Extent) string { return fmt.Sprintf("%016d.seg", ext) }
+// SegmentName returns the file name of a segment.
+func SegmentName(ext Extent) string { return fmt.Sprintf("%016d.seg", ext) }
 
-// parseSegmentName is the inverse of segmentName.
+// parseSegmentName is the inverse of SegmentName.
 func parseSegmentName(name string) (ext Extent, ok bool) {
 	if _, err := fmt.Sscanf(name, "%016d.seg", &ext); err != nil || ext == 0 {
 		return 0, false
 	}
-	return ext, segmentName(ext) == name
+	return ext, SegmentName(ext) == name
 }
 
 // compactionName returns the name that a compacted segment has until it is whole.

@@ -102,7 +102,7 @@ func (w *walk) join(i, start int) error {
 		return nil
 	case f.first < w.end:
 		return &CorruptError{Path: f.path, Detail: fmt.Sprintf("it starts at position %d, the segment before it ends at %d", f.first, w.end),
-			Advice: "two journals were mixed in one directory: restore the one that belongs there"}
+			Advice: adviceMixed}
 	case f.ext == prev.last+1:
 		w.damage(Damage{Extent: prev.ext, From: w.end, To: f.first, Err: &CorruptError{
 			Path: prev.path, Offset: prev.size, Advice: adviceDamage,

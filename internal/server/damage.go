@@ -97,6 +97,24 @@ func (s *storage) advise(err error) error {
 	return err
 }
 
+// tellMissing logs which files of the journal are missing though messages in them
+// wait. The start goes on: the messages are damaged in the ledger when their turn comes,
+// and until then the files can be put back.
+func (s *Server) tellMissing() {
+	have := map[broker.Extent]bool{}
+	for _, x := range s.loop.journal.Extents() {
+		for e := x.Extent; e <= x.Last; e++ {
+			have[broker.Extent(e)] = true
+		}
+	}
+	s.loop.core.Needed(func(e broker.Extent, n int64) {
+		if !have[e] {
+			s.log.Error("a journal file is missing that messages wait in; stop the broker and put it back, or they go to the ledger as damaged when their turn comes",
+				"file", journal.SegmentName(journal.Extent(e)), "needed_by", n)
+		}
+	})
+}
+
 // saveGaps makes a checkpoint at once when records were lost. What the core made of
 // them does not follow from the journal alone: a start that finds the lost bytes again, or
 // does not find them lost any more, would count differently.

@@ -89,6 +89,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := s.saveGaps(); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
+	s.tellMissing()
 	found := core.Stats()
 	for _, a := range addresses {
 		l, err := listen.Listen(ctx, a)

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"errors"
+
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )
@@ -10,14 +12,14 @@ func (w *writer) deliver(e *broker.Effect) bool {
 	c, p := w.c, &w.pub
 	expires, ok := w.load(e)
 	if !ok {
-		return true
+		return c.alive()
 	}
 	if most := maxHead + len(p.Topic) + len(p.Forward) + len(p.Payload) + 5*len(e.SubIDs); !w.fits(most) {
 		if !w.flush() {
 			return false
 		}
 		if expires, ok = w.load(e); !ok { // what was read may be gone after a flush
-			return true
+			return c.alive()
 		}
 	}
 	p.Dup, p.QoS, p.Retain, p.ID, p.SubIDs = e.Dup, e.QoS, e.Retain, e.ID, e.SubIDs
@@ -60,6 +62,15 @@ func (w *writer) load(e *broker.Effect) (expires int64, ok bool) {
 		return m.Expires, true
 	}
 	m, err := w.stored(e.Pos)
+	if errors.Is(err, ErrNotNow) {
+		// Not the message's fault: it stays, and comes when the client is back.
+		w.c.cfg.Logger.Error("a stored message cannot be read now; the connection ends, and the message waits",
+			"position", uint64(e.Pos), "client", w.c.client, "error", err)
+		if w.flush() { // what came before it is answered
+			w.c.fail(err)
+		}
+		return 0, false
+	}
 	if err != nil {
 		// Also when the next try might succeed: a disk that fails reads rarely
 		// mends itself, and a message that is tried for ever blocks all behind it.
@@ -71,6 +82,10 @@ func (w *writer) load(e *broker.Effect) (expires int64, ok bool) {
 	p.Topic, p.Forward, p.Payload = m.Topic, m.Forward, m.Payload
 	return m.Expires, true
 }
+
+// ErrNotNow is wrapped by the errors of [Reader.Read] that may be gone the next time,
+// and say nothing about the message: too many open files.
+var ErrNotNow = errors.New("it may be readable later")
 
 // stored reads a message from the journal; it is valid until the next call.
 func (w *writer) stored(pos broker.Position) (m record.Message, err error) {

@@ -362,6 +362,13 @@ func (c *Conn) fail(err error) {
 	c.nc.Close() // the reader notices and does the rest
 }
 
+// alive says that nothing has failed.
+func (c *Conn) alive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.failed
+}
+
 // closeOutput does an EffClose: all before it has been written.
 func (c *Conn) closeOutput() {
 	c.mu.Lock()

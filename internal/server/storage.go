@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -128,8 +129,28 @@ func (a appender) End() broker.Position { return broker.Position(a.s.journal.End
 // reader is the journal as connections see it.
 type reader struct{ r *journal.Reader }
 
-func (r *reader) Read(pos broker.Position) ([]byte, error) { return r.r.Read(journal.Position(pos)) }
-func (r *reader) Release()                                 { r.r.Release() }
+// readAttempts is how often a disk is asked that fails to read.
+const readAttempts = 3
+
+// Read reads a frame. What is damaged or gone will not come back. A disk that cannot
+// read a place is asked again, and then it is damage too: else the session would stand
+// before this message for ever. All else is a matter of the system's limits, and passes.
+func (r *reader) Read(pos broker.Position) (frame []byte, err error) {
+	for range readAttempts {
+		frame, err = r.r.Read(journal.Position(pos))
+		if !errors.Is(err, syscall.EIO) {
+			break
+		}
+		r.r.Release()
+	}
+	var corrupt *journal.CorruptError
+	if err != nil && !errors.As(err, &corrupt) && !errors.Is(err, journal.ErrGone) && !errors.Is(err, syscall.EIO) {
+		err = fmt.Errorf("%w: %w", conn.ErrNotNow, err)
+	}
+	return frame, err
+}
+
+func (r *reader) Release() { r.r.Release() }
 
 func (s *storage) newReader() conn.Reader { return s.readers.Get().(*reader) }
 

@@ -30,6 +30,7 @@ type checkpoint struct {
 	worked  broker.Time  // when something was done last
 	timer   *time.Timer  // wakes the loop when one is due
 	armed   bool
+	time    bool // one is due for the time alone
 	stopped bool // the last one is being made by hand: no others
 }
 
@@ -46,11 +47,14 @@ func (l *loop) checkpoint(now broker.Time) (again bool) {
 		}
 		l.writeCheckpoint(nil)
 		return false
-	case !l.core.Dirty():
+	case !l.core.Dirty() && !c.time:
 		return false
 	}
 	due := min(c.begun+checkpointAge, c.worked+checkpointIdle)
 	if l.journal.End()-c.meta.Applied > checkpointBytes {
+		due = now
+	}
+	if c.time {
 		due = now
 	}
 	if now < due {
@@ -70,7 +74,7 @@ func (l *loop) checkpoint(now broker.Time) (again bool) {
 func (l *loop) beginCheckpoint(now broker.Time) {
 	c := &l.save
 	stamp := l.clock.stamp()
-	c.begun = now
+	c.begun, c.time = now, false
 	c.meta = state.Meta{Applied: l.journal.End(), Clock: stamp.Clock, Wall: stamp.Wall}
 	c.batch = l.s.store.state.NewBatch()
 	l.core.BeginCheckpoint(saver{c.batch})

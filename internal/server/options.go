@@ -51,6 +51,8 @@ type Options struct {
 	ConnectTimeout    time.Duration // from accepting a connection to its CONNECT (10 s)
 	RefuseGrace       time.Duration // how long a 3.x connection lives with a refused message (5 s)
 
+	Wall func() time.Time // the wall clock (time.Now)
+
 	Version string       // for the log
 	Logger  *slog.Logger // (none)
 	FS      vfs.FS       // for tests: with another than the operating system's the folder is not locked
@@ -79,6 +81,9 @@ func (o Options) withDefaults() Options {
 	def(&o.Version, "unknown")
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Wall == nil {
+		o.Wall = time.Now
 	}
 	if o.Memory {
 		o.FS = vfs.NewMem()

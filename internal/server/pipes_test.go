@@ -10,7 +10,7 @@ import (
 )
 
 // pipes is a listener whose connections are in memory, for servers that run in a
-// piped of testing/synctest: there time is virtual, and waiting costs nothing.
+// bubble of testing/synctest: there time is virtual, and waiting costs nothing.
 type pipes struct {
 	conns chan net.Conn
 	ended chan struct{}

@@ -116,7 +116,8 @@ func assemble(o Options, store *storage, core *broker.Core) *Server {
 		commit: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 		open: map[*conn.Conn]bool{},
 	}
-	clock := newClock(store.last, time.Now())
+	clock := newClock(store.last, o.Wall())
+	clock.wall = o.Wall
 	in := newInbox()
 	s.conns = conn.Config{
 		Queue: in, NewReader: store.newReader, FreeReader: store.freeReader, Now: clock.now,
@@ -167,6 +168,7 @@ func (s *Server) run() {
 		go func() { s.committer(); close(committed) }()
 	}
 	s.background.Go(s.watchDisk)
+	s.background.Go(s.watchClock)
 	if s.opt.Sync.Mode == journal.SyncInterval {
 		s.background.Go(s.syncAtIntervals)
 	}

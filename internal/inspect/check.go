@@ -237,7 +237,7 @@ func (c *check) checkpoint() error {
 				}
 			}
 			switch broker.Table(table) {
-			case broker.TableCore, broker.TableChunk, broker.TableRetained, broker.TableSession, broker.TableSubscription, broker.TableWill:
+			case broker.TableCore, broker.TableChunk, broker.TableRetained, broker.TableSession, broker.TableSubscription, broker.TableWill, broker.TableGap:
 			default:
 				c.find(Reference, dir, 0, 0, fmt.Sprintf("an entry of table %q, which this version does not know", rune(table)))
 			}

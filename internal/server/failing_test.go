@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
@@ -85,13 +86,13 @@ func TestFailingDiskEndsTheServer(t *testing.T) {
 			return (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpOpen || op.Kind == errorfs.OpReuseForWrite) && strings.HasSuffix(op.Path, ".seg")
 		}},
 		{"sync of the journal's directory", syscall.EIO, func(op errorfs.Op) bool {
-			return (syncs(op.Kind) || op.Kind == errorfs.OpOpenDir) && strings.HasSuffix(op.Path, journalFolder)
+			return (syncs(op.Kind) || op.Kind == errorfs.OpOpenDir) && strings.HasSuffix(op.Path, folder.Journal)
 		}},
 		{"no space for a checkpoint", syscall.ENOSPC, func(op errorfs.Op) bool {
-			return writes(op.Kind) && strings.Contains(op.Path, stateFolder)
+			return writes(op.Kind) && strings.Contains(op.Path, folder.State)
 		}},
 		{"sync of a checkpoint", syscall.EIO, func(op errorfs.Op) bool {
-			return syncs(op.Kind) && strings.Contains(op.Path, stateFolder)
+			return syncs(op.Kind) && strings.Contains(op.Path, folder.State)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/cli"
+	datafolder "github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/server"
 	"github.com/holdfast-mqtt/holdfast/internal/state"
@@ -25,7 +26,7 @@ import (
 
 // newerStore makes the checkpoint store say that a later version wrote it.
 func newerStore(f *folder) {
-	db, err := pebble.Open(server.StateDir(f.dir), &pebble.Options{FormatMajorVersion: pebble.FormatNewest})
+	db, err := pebble.Open(datafolder.StateDir(f.dir), &pebble.Options{FormatMajorVersion: pebble.FormatNewest})
 	if err == nil {
 		err = db.Set([]byte("!meta"), append([]byte{state.Version + 1}, make([]byte, 24)...), pebble.Sync)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	datafolder "github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -162,7 +163,7 @@ func original(t *testing.T) string {
 		// A copy is what a kill would leave: all that was acknowledged is written, and
 		// nothing else is going on.
 		killed := filepath.Join(t.TempDir(), "data")
-		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		if err := copyData(killed, dir); err != nil {
 			t.Fatal(err)
 		}
 		end(t, s)
@@ -182,7 +183,7 @@ func checkpointed(t *testing.T, dir string) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for range 1000 {
-		logs, _ := filepath.Glob(filepath.Join(server.StateDir(dir), "*.log"))
+		logs, _ := filepath.Glob(filepath.Join(datafolder.StateDir(dir), "*.log"))
 		for _, name := range logs {
 			if info, err := os.Stat(name); err == nil && info.Size() > 100 {
 				return
@@ -198,10 +199,10 @@ func inspect(t *testing.T, dir string) *folder {
 	t.Helper()
 	f := &folder{t: t, dir: dir, messages: map[int]place{}}
 	work := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(work, os.DirFS(dir)); err != nil {
+	if err := copyData(work, dir); err != nil {
 		t.Fatal(err)
 	}
-	store, err := state.Open(state.Options{Dir: server.StateDir(work), ReadOnly: true})
+	store, err := state.Open(state.Options{Dir: datafolder.StateDir(work), ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +211,7 @@ func inspect(t *testing.T, dir string) *folder {
 		t.Fatal(err)
 	}
 	firsts := map[string]journal.Position{}
-	_, err = journal.Verify(vfs.Default, server.JournalDir(work), func(e journal.VerifyEvent) {
+	_, err = journal.Verify(vfs.Default, datafolder.JournalDir(work), func(e journal.VerifyEvent) {
 		if e.Kind == journal.VerifySegment {
 			name := filepath.Base(e.Path)
 			f.segments = append(f.segments, name)
@@ -223,7 +224,7 @@ func inspect(t *testing.T, dir string) *folder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, _, err := journal.Open(journal.Options{Dir: server.JournalDir(work)}, 0, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
+	j, _, err := journal.Open(journal.Options{Dir: datafolder.JournalDir(work)}, 0, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
 		if record.KindOf(frame) != record.KindMessage {
 			return nil
 		}
@@ -258,7 +259,7 @@ func (f *folder) copied(t *testing.T) *folder {
 	t.Helper()
 	c := *f
 	c.t, c.dir = t, filepath.Join(t.TempDir(), "data")
-	if err := os.CopyFS(c.dir, os.DirFS(f.dir)); err != nil {
+	if err := copyData(c.dir, f.dir); err != nil {
 		t.Fatal(err)
 	}
 	return &c
@@ -339,4 +340,14 @@ func span(from, to int) (list []int) {
 		list = append(list, n)
 	}
 	return list
+}
+
+// copyData copies what a data folder keeps; a running broker has a socket in it too.
+func copyData(to, from string) error {
+	for _, name := range []string{datafolder.Journal, datafolder.State} {
+		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(filepath.Join(from, name))); err != nil {
+			return err
+		}
+	}
+	return nil
 }

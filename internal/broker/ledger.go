@@ -207,9 +207,9 @@ type free struct {
 	unneeded []bool // others are not needed either
 }
 
-// Needed visits the extents that durable sessions, groups and retained messages need,
+// EachNeeded visits the extents that durable sessions, groups and retained messages need,
 // with how many of these do.
-func (c *Core) Needed(visit func(e Extent, n int64)) {
+func (c *Core) EachNeeded(visit func(e Extent, n int64)) {
 	for i, n := range c.extents.refs {
 		if n > 0 {
 			visit(c.extents.base+Extent(i), n)

@@ -107,7 +107,7 @@ func (s *Server) tellMissing() {
 			have[broker.Extent(e)] = true
 		}
 	}
-	s.loop.core.Needed(func(e broker.Extent, n int64) {
+	s.loop.core.EachNeeded(func(e broker.Extent, n int64) {
 		if !have[e] {
 			s.log.Error("a journal file is missing that messages wait in; stop the broker and put it back, or they go to the ledger as damaged when their turn comes",
 				"file", journal.SegmentName(journal.Extent(e)), "needed_by", n)

@@ -106,12 +106,21 @@ type run struct {
 
 func newRun(t testing.TB, seed uint64, args ...string) *run {
 	t.Helper()
+	return newRunIn(t, seed, "", args...)
+}
+
+// newRunIn is a run with a data folder of the caller's, if one is given.
+func newRunIn(t testing.TB, seed uint64, data string, args ...string) *run {
+	t.Helper()
 	r := &run{
 		t: t, account: newAccount(), random: rand.New(rand.NewPCG(seed, 0)),
 		broker: process.New(t, append(append([]string{}, settings...), args...)...), deaths: make(map[string]int),
 	}
 	if *keepFlag != "" {
 		r.broker.Data = filepath.Join(*keepFlag, fmt.Sprintf("%s-%d", filepath.Base(t.Name()), seed))
+	}
+	if data != "" {
+		r.broker.Data = data
 	}
 	r.start()
 	var err error

@@ -31,6 +31,7 @@ type checkpoint struct {
 	timer   *time.Timer  // wakes the loop when one is due
 	armed   bool
 	time    bool // one is due for the time alone
+	full    bool // the disk is: files can go after one, so it is due soon
 	stopped bool // the last one is being made by hand: no others
 }
 
@@ -53,6 +54,9 @@ func (l *loop) checkpoint(now broker.Time) (again bool) {
 	due := min(c.begun+checkpointAge, c.worked+checkpointIdle)
 	if l.journal.End()-c.meta.Applied > checkpointBytes {
 		due = now
+	}
+	if c.full {
+		due = min(due, c.begun+checkpointIdle)
 	}
 	if c.time {
 		due = now

@@ -25,7 +25,10 @@ func (s *Server) watchDisk() {
 		budget := s.opt.DiskBudget.bytes(usage.TotalBytes)
 		if now := diskFull(full, used, budget, usage.AvailBytes, known); now != full {
 			full = now
-			s.loop.in.call(func() { s.loop.core.SetDiskFull(now) })
+			s.loop.in.call(func() {
+				s.loop.core.SetDiskFull(now)
+				s.loop.save.full = now
+			})
 			if full {
 				s.log.Error("the disk budget is used up: messages that would have to be stored are refused until consumers have freed some; "+
 					"raise the budget or free space", "data", s.opt.DataDir, "used", used, "budget", budget, "free", usage.AvailBytes)

@@ -26,7 +26,6 @@ type attack struct {
 	last    []byte // the last packet
 	peerID  uint16
 	steps   int
-	opened  int
 }
 
 func (a *attack) log(format string, args ...any) {
@@ -47,8 +46,6 @@ func (a *attack) open() {
 	a.waits = nil
 	a.log("client %d connects", a.now)
 	a.clients[a.now] = newWitness(a.b, fmt.Sprintf("client %d", a.now), a.limits)
-	a.opened++
-	a.clients[a.now].number = a.opened
 	synctest.Wait()
 }
 

@@ -23,6 +23,8 @@ type bubble struct {
 	opt   Options
 	ended chan struct{} // the loop has
 	later []func()      // to be done at the end
+
+	connects int // CONNECTs that witnesses have sent
 }
 
 // inBubble runs f with a server. With inline the loop commits, as it does where

@@ -23,7 +23,8 @@ import (
 type witness struct {
 	t      *testing.T
 	name   string
-	number int // later ones have higher numbers
+	order  *int // of CONNECTs so far
+	number int  // of its CONNECT: later ones have higher numbers
 	nc     net.Conn
 	max    serverLimits
 
@@ -74,7 +75,7 @@ type serverLimits struct {
 const pubrecSent = 0x80
 
 func newWitness(b *bubble, name string, max serverLimits) *witness {
-	w := &witness{t: b.t, name: name, nc: b.dial(), max: max, began: time.Now(), said: time.Now(),
+	w := &witness{t: b.t, name: name, order: &b.connects, nc: b.dial(), max: max, began: time.Now(), said: time.Now(),
 		releases: map[uint16]int{}, flying: map[uint16]byte{}, aliases: map[uint16]bool{}, told: map[uint16]bool{}}
 	w.moved.L = &w.mu
 	b.atEnd(w.abandon)
@@ -356,6 +357,8 @@ func (w *witness) sent(p packet.Packet) {
 	switch p := p.(type) {
 	case *packet.Connect:
 		w.connect = p
+		*w.order++
+		w.number = *w.order
 		w.owe(packet.CONNACK, 0, 0)
 		if p.MaximumPacketSize > 0 && p.MaximumPacketSize < 64 {
 			w.mayEnd = smallPackets

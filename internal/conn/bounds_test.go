@@ -3,6 +3,7 @@ package conn
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
@@ -33,10 +34,13 @@ func TestHalfAConnectHoldsLittle(t *testing.T) {
 	start(t, Config{}, func(t *testing.T, q *bench) {
 		b := v5().Append(nil, 0)
 		q.send(packet.V5, b[:len(b)/2])
+		q.c.mu.Lock() // what comes next takes it, too
 		if !q.c.hold.small() {
 			t.Errorf("%d bytes are held for %d", len(q.c.hold.b), q.c.have)
 		}
+		q.c.mu.Unlock()
 		q.wantReceived(packet.V5, "closed")
+		synctest.Wait()
 		if q.c.hold != nil {
 			t.Error("it is held after the end")
 		}

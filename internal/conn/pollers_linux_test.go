@@ -26,6 +26,8 @@ type polledBench struct {
 	hold   bool
 	served chan *Conn
 
+	greeted func(*Conn) // not nil: told of the first batch, with CONNECT
+
 	mu   sync.Mutex
 	held []*Batch
 }
@@ -79,6 +81,9 @@ func (q *polledBench) SubmitAll(list []*Batch) {
 			q.given <- s
 		}
 		q.held = append(q.held, b)
+		if q.greeted != nil && len(b.Packets) > 0 {
+			q.greeted(b.conn)
+		}
 	}
 	if !q.hold {
 		go q.release()
@@ -303,7 +308,17 @@ func TestPolledLastWord(t *testing.T) {
 func TestPolledChurn(t *testing.T) {
 	q := servePolled(t, "tcp", Config{})
 	before := descriptors(t)
-	var clients sync.WaitGroup
+	var clients, pushers sync.WaitGroup
+	q.greeted = func(c *Conn) {
+		pushers.Go(func() {
+			for i := range 50 {
+				c.Push([]broker.Effect{deliver(uint64(i+1), message("a", "payload"))})
+				if i == 40 {
+					c.Close()
+				}
+			}
+		})
+	}
 	const workers, rounds = 8, 60
 	for w := range workers {
 		clients.Go(func() {
@@ -324,23 +339,11 @@ func TestPolledChurn(t *testing.T) {
 			}
 		})
 	}
-	var pushers sync.WaitGroup
-	for range workers * rounds {
-		c := within(t, q.served)
-		pushers.Go(func() {
-			for i := range 50 {
-				c.Push([]broker.Effect{deliver(uint64(i+1), message("a", "payload"))})
-				if i == 40 {
-					c.Close()
-				}
-			}
-		})
-	}
 	clients.Wait()
-	pushers.Wait()
 	for range workers * rounds {
 		within(t, q.ended)
 	}
+	pushers.Wait()
 	// The very last writer may still be on its way out.
 	for range 2000 {
 		if descriptors(t) <= before+1 { // and epoll's

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ type computer struct {
 	t      *testing.T
 	fs     *vfs.MemFS
 	broker *piped
-	ahead  time.Duration // of its wall clock
+	ahead  atomic.Int64 // of its wall clock, ns
 }
 
 func newComputer(t *testing.T) *computer {
@@ -24,10 +25,13 @@ func newComputer(t *testing.T) *computer {
 	return c
 }
 
-func (c *computer) wall() time.Time { return time.Now().Round(0).Add(c.ahead) }
+func (c *computer) wall() time.Time { return time.Now().Round(0).Add(time.Duration(c.ahead.Load())) }
 
 // set sets the wall clock.
-func (c *computer) set(at time.Time) { c.ahead = time.Until(at) }
+func (c *computer) set(at time.Time) { c.ahead.Store(int64(time.Until(at))) }
+
+// jump moves the wall clock.
+func (c *computer) jump(by time.Duration) { c.ahead.Add(int64(by)) }
 
 func (c *computer) on() { c.broker = overPipes(c.t, Options{DataDir: "data", FS: c.fs, Wall: c.wall}) }
 
@@ -67,37 +71,37 @@ func TestClocks(t *testing.T) {
 			}
 		}, false, false},
 
-		{"the wall clock jumps a year forward", func(c *computer) { c.ahead += year; time.Sleep(25 * minute) }, true, true},
+		{"the wall clock jumps a year forward", func(c *computer) { c.jump(year); time.Sleep(25 * minute) }, true, true},
 		{"it jumps a year forward, and then there is a restart", func(c *computer) {
 			time.Sleep(5 * minute)
-			c.ahead += year
+			c.jump(year)
 			time.Sleep(5 * minute)
 			c.off()
 			c.on()
 		}, true, true},
 		{"it jumps a year forward, and then there is a crash", func(c *computer) {
 			time.Sleep(5 * minute)
-			c.ahead += year
+			c.jump(year)
 			time.Sleep(5 * minute)
 			c.crash()
 			c.on()
 		}, true, true},
-		{"it jumps a year back", func(c *computer) { c.ahead -= year; time.Sleep(25 * minute) }, true, true},
-		{"it jumps a year back, and time goes on", func(c *computer) { c.ahead -= year; time.Sleep(65 * minute) }, false, false},
+		{"it jumps a year back", func(c *computer) { c.jump(-year); time.Sleep(25 * minute) }, true, true},
+		{"it jumps a year back, and time goes on", func(c *computer) { c.jump(-year); time.Sleep(65 * minute) }, false, false},
 		{"it jumps a year back and forward again, with restarts", func(c *computer) {
-			c.ahead -= year
+			c.jump(-year)
 			time.Sleep(5 * minute)
 			c.off()
 			c.on()
-			c.ahead += year
+			c.jump(year)
 			time.Sleep(5 * minute)
 			c.off()
 			c.on()
 		}, true, true},
-		{"a restart with a wall clock of yesterday", func(c *computer) { c.off(); c.ahead -= day; c.on(); time.Sleep(25 * minute) }, true, true},
+		{"a restart with a wall clock of yesterday", func(c *computer) { c.off(); c.jump(-day); c.on(); time.Sleep(25 * minute) }, true, true},
 		{"a restart with a wall clock of yesterday, and time goes on", func(c *computer) {
 			c.off()
-			c.ahead -= day
+			c.jump(-day)
 			c.on()
 			time.Sleep(65 * minute)
 		}, false, false},
@@ -122,15 +126,15 @@ func TestClocks(t *testing.T) {
 
 		// The monotonic clock stands still while a machine is suspended, and ours with it:
 		// what slept is not counted. That is late and never early.
-		{"suspended for a day", func(c *computer) { time.Sleep(minute); c.ahead += day; time.Sleep(24 * minute) }, true, true},
+		{"suspended for a day", func(c *computer) { time.Sleep(minute); c.jump(day); time.Sleep(24 * minute) }, true, true},
 		{"suspended for a day, then a restart", func(c *computer) {
-			c.ahead += day
+			c.jump(day)
 			time.Sleep(10 * minute)
 			c.off()
 			c.on()
 		}, true, true},
-		{"suspended for a day, and time goes on", func(c *computer) { c.ahead += day; time.Sleep(65 * minute) }, false, false},
-		{"down for ten years", func(c *computer) { c.off(); c.ahead += 10 * year; c.on() }, false, false},
+		{"suspended for a day, and time goes on", func(c *computer) { c.jump(day); time.Sleep(65 * minute) }, false, false},
+		{"down for ten years", func(c *computer) { c.off(); c.jump(10 * year); c.on() }, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

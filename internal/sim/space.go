@@ -23,6 +23,9 @@ type space struct {
 // sweep begins a round when one is due, right after a checkpoint was written.
 func (l *life) sweep() {
 	p := &l.space
+	if p.round != nil {
+		return // its slices are not done
+	}
 	p.plan.SegmentSize, p.plan.Stale, p.plan.Memory = l.n.w.swarm.segment, 1000, 100_000
 	if p.round = p.plan.Begin(l.core, l.journal, l.applied, l.time()); p.round != nil {
 		p.shot = l.store.Snapshot()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -60,6 +61,15 @@ func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
+		if runtime.GOOS == "linux" {
+			// No other test, of this process or another, takes it while the broker is
+			// down. An abstract socket: it goes with its process.
+			taken, err := net.Listen("unix", "@holdfast-test-"+addr)
+			if err != nil {
+				continue
+			}
+			t.Cleanup(func() { taken.Close() })
+		}
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr

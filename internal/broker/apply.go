@@ -185,6 +185,7 @@ func (c *Core) Start(now Time) {
 		c.armExpiry(s)
 	}
 	for _, g := range sortedGroups(c.groups) {
+		c.endLent(g)
 		c.groupLeft(g)
 	}
 	for _, s := range c.touched {

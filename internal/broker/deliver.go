@@ -51,6 +51,8 @@ func (c *Core) pump(s *Session) {
 				s.sending = c.commit(&c.sending)
 			}
 			after = max(after, s.sending)
+		} else if e.Attr.Group != 0 && e.Attr.QoS == 2 {
+			after = max(after, c.begin(e))
 		}
 		f := c.effect(l)
 		f.Kind, f.QoS, f.Dup, f.Retain, f.Number, f.SubIDs, f.After = EffDeliver, e.Attr.QoS, snd.Dup, e.Attr.Retain, n, e.Attr.SubIDs, after

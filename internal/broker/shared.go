@@ -264,6 +264,27 @@ func (c *Core) returnOrigin(s *Session, n uint64, why DropReason) {
 	}
 }
 
+// begin records, before it is sent at QoS 2, that a delivery was lent to a member
+// without durable state: the session of that member ends with its connection or with
+// the broker, and then nobody else may get it [MQTT-4.8.2-5]. For the queue of the
+// group that is what a PUBREC is for others: it has left the broker's hands.
+func (c *Core) begin(e *session.Entry) Position {
+	g := c.bySID[e.Attr.Group]
+	if g == nil || !g.durable() {
+		return 0
+	}
+	c.recv = record.Received{SID: g.sid, Number: e.Origin}
+	return c.commit(&c.recv)
+}
+
+// endLent puts into the ledger what was begun with members that were there when the
+// broker ended.
+func (c *Core) endLent(g *Session) {
+	for _, n := range g.queue.Received() {
+		c.dropOne(g, n, DropSessionExpired)
+	}
+}
+
 // returnAll gives back to their groups what a session that ends had from them
 // and did not acknowledge. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5].
 func (c *Core) returnAll(s *Session) {

@@ -390,6 +390,16 @@ func (q *Queue) Told(n uint64) {
 // StateOf returns the state of a number from the head on.
 func (q *Queue) StateOf(n uint64) State { return State(q.states.at(int(n-q.head)) & stateMask) }
 
+// Received are the numbers of the deliveries in that state.
+func (q *Queue) Received() (list []uint64) {
+	for i := range q.states.n {
+		if State(q.states.at(i)&stateMask) == Received {
+			list = append(list, q.head+uint64(i))
+		}
+	}
+	return list
+}
+
 // Receive records that the client has received a QoS 2 delivery (PUBREC). It
 // tells whether that was news.
 func (q *Queue) Receive(n uint64) bool {

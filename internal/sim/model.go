@@ -75,7 +75,8 @@ type receipt struct {
 	holders map[*epoch]uint16 // who got it (a group has several members), with which packet identifier
 	fresh   int               // times that it was delivered, not counting repeats that say so
 
-	returned bool // to a group: the session that had it may be over
+	returned bool   // to a group: the session that had it may be over
+	begun    *epoch // of a group: the session that got it at QoS 2
 }
 
 // orderKey is what order is promised for.
@@ -351,6 +352,16 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	if first {
 		r = &receipt{holders: map[*epoch]uint16{}}
 		got[x.no] = r
+	}
+	if v.group != "" {
+		// Once sent to a member at QoS 2 it is that one's, whatever becomes of it
+		// [MQTT-4.8.2-5]. Only a publisher that sends it again makes another of it.
+		if r.begun != nil && r.begun != e && x.attempts == 1 && m.groups[v.group].taintedAt < x.sentAt {
+			w.fail("%v arrives at %s, and was begun at QoS 2 with %s", x, who, r.begun.c.id)
+		}
+		if p.QoS == 2 {
+			r.begun = e
+		}
 	}
 	id, again := r.holders[e]
 	r.holders[e] = p.ID

@@ -14,6 +14,9 @@ import (
 // broker owns it [MQTT-4.3.2-4] [MQTT-4.3.3-8].
 func (c *Core) publish(l *Link, p *packet.Publish) {
 	s := l.session
+	if l.refusing && p.QoS > 0 {
+		return // nothing after a refused message, or their order would be lost
+	}
 	if p.QoS == 2 && s.inbound.has(p.ID) && (p.Dup || !s.unsure.has(p.ID)) {
 		// It came before: not delivered again [MQTT-4.3.3-10]. Its record may be
 		// of an earlier connection and this same batch, hence c.last.
@@ -22,9 +25,6 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 		}
 		c.ack(l, packet.PUBREC, p.ID, packet.Success, l.after)
 		return
-	}
-	if l.refusing && p.QoS > 0 {
-		return // nothing after a refused message, or their order would be lost
 	}
 	m := &c.msg
 	*m = record.Message{QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Forward: p.Forward, Payload: p.Payload}

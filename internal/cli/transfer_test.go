@@ -131,12 +131,12 @@ func TestImportEverything(t *testing.T) {
 	r := serve(t, "--data", data)
 	r.leaveMessages(t, 50)
 	member, _ := r.v5(t, "member")
-	send(t, member, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "$share/g/work/+", QoS: 1}}})
+	send(t, member, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "$share/g/jobs/+", QoS: 1}}})
 	got[*packet.Suback](t, member)
 	member.Close()
 	producer, _ := r.v5(t, "other")
 	for i := range 10 {
-		send(t, producer, &packet.Publish{Topic: []byte("work/" + string(rune('a'+i))), Payload: []byte{0xff, byte(i)}, QoS: 1, ID: uint16(i + 1), Retain: i == 9})
+		send(t, producer, &packet.Publish{Topic: []byte("jobs/" + string(rune('a'+i))), Payload: []byte{0xff, byte(i)}, QoS: 1, ID: uint16(i + 1), Retain: i == 9})
 		gotAck(t, producer, packet.PUBACK, uint16(i+1))
 	}
 	send(t, producer, &packet.Disconnect{})
@@ -165,7 +165,7 @@ func TestImportEverything(t *testing.T) {
 		}
 	}
 	late, _ := r.v5(t, "late")
-	send(t, late, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "work/#", QoS: 1}}})
+	send(t, late, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "jobs/#", QoS: 1}}})
 	got[*packet.Suback](t, late)
 	if p := gotMessage(t, late, string([]byte{0xff, 9})); !p.Retain || p.QoS != 1 {
 		t.Errorf("retained: %+v", p)

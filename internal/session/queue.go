@@ -390,11 +390,13 @@ func (q *Queue) Told(n uint64) {
 // StateOf returns the state of a number from the head on.
 func (q *Queue) StateOf(n uint64) State { return State(q.states.at(int(n-q.head)) & stateMask) }
 
-// Received are the numbers of the deliveries in that state.
+// Received are the numbers of the deliveries in that state that are not finished: what
+// was dropped before it was sent on this connection is a hole, and keeps its state.
 func (q *Queue) Received() (list []uint64) {
 	for i := range q.states.n {
-		if State(q.states.at(i)&stateMask) == Received {
-			list = append(list, q.head+uint64(i))
+		n := q.head + uint64(i)
+		if State(q.states.at(i)&stateMask) == Received && !q.inHole(n) {
+			list = append(list, n)
 		}
 	}
 	return list

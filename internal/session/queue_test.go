@@ -808,3 +808,30 @@ func TestDroppedChunkIsNotRead(t *testing.T) {
 		}
 	}
 }
+
+// A journal that is replayed drops what was begun and nobody has sent since: such a
+// delivery is in a hole, and not one that somebody still owes a PUBREL for.
+func TestDroppedIsNotReceived(t *testing.T) {
+	var q Queue
+	release := func(Extent, int) {}
+	for i := range Position(3) {
+		q.Push(&Entry{Pos: 1 + i, Ext: 1, Attr: Attr{QoS: 2}})
+	}
+	for n := uint64(1); n <= 3; n++ {
+		if !q.Receive(n) {
+			t.Fatalf("Receive(%d)", n)
+		}
+	}
+	if n := q.Drop(2, 3, 0, release); n != 1 {
+		t.Fatalf("dropped %d", n)
+	}
+	if got := q.Received(); !slices.Equal(got, []uint64{1, 3}) {
+		t.Fatalf("received are %d", got)
+	}
+	if n := q.Drop(1, 2, 0, release); n != 1 {
+		t.Fatalf("dropped %d", n)
+	}
+	if got := q.Received(); !slices.Equal(got, []uint64{3}) || q.Head() != 3 {
+		t.Fatalf("received are %d, the head is %d", got, q.Head())
+	}
+}

@@ -478,6 +478,7 @@ func (c *client) publish() {
 	x := w.model.newMessage(c, t.name, byte(w.rng.IntN(3)))
 	if t.retain {
 		x.qos = byte(1 + w.rng.IntN(2))
+		x.doubt = c.doubtful(x.qos)
 		x.clear = w.oneIn(6)
 	}
 	if x.qos > 0 && len(c.out) >= c.window {

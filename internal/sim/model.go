@@ -134,11 +134,15 @@ func match(filter, name string) bool {
 // newMessage makes one; payload is what it is known by.
 func (m *model) newMessage(c *client, topic string, qos byte) *message {
 	x := &message{no: len(m.messages) + 1, from: c, topic: topic, qos: qos}
-	// A publisher's packet identifiers may be in use with a broker that is back in
-	// an earlier state.
-	x.doubt = c.tainted || c.epoch != nil && c.epoch.taintedAt != 0 && qos == 2
+	x.doubt = c.doubtful(qos)
 	m.messages = append(m.messages, x)
 	return x
+}
+
+// doubtful tells whether the broker may take what c publishes for an older message: in
+// an earlier state of it the packet identifiers of QoS 2 may be in use.
+func (c *client) doubtful(qos byte) bool {
+	return c.tainted || c.epoch != nil && c.epoch.taintedAt != 0 && qos == 2
 }
 
 func (x *message) String() string {
@@ -393,7 +397,8 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	// An expired message that was passed over may come after all when a crash took
 	// the record of that: then it may have been sent, and has to be finished.
 	// Or it expired while it waited, and its publisher sent it again.
-	late := x.expiry != 0 && (p.Dup || x.again)
+	// What could not be read may be readable after a crash that took the record of that.
+	late := x.expiry != 0 && (p.Dup || x.again) || p.Dup && c.unreadable > 0
 	if first && v.group == "" && !x.will && !late {
 		key := orderKey{x.from, x.topic, x.qos, p.QoS}
 		// A message that was sent again may have passed by before the subscription
@@ -602,11 +607,9 @@ func (m *model) settleRetained() {
 	unreadable := m.w.auditor.unreadable
 	for _, name := range sortedNames(topics) {
 		t := topics[name]
-		if t.held == nil && unreadable > 0 {
-			unreadable--
-			continue // it is there, and its bytes are damaged
-		}
 		switch {
+		case t.held == nil && t.acked > t.cleared && !t.expires && unreadable > 0:
+			unreadable-- // it is there, and its bytes are damaged
 		case t.held == nil && t.acked > t.cleared && !t.expires:
 			m.w.fail("the retained message of %s is gone; number %d was acknowledged", name, t.acked)
 		case t.held != nil && t.held.seq < t.acked && !t.expires && !again(t.held):

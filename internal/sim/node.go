@@ -38,9 +38,9 @@ type node struct {
 	diedAt   int64 // ... and virtual time
 	// Of drift, when the time may last have been written, the least and the most;
 	// and whether the wall clock was one to believe then.
-	driftLeast, driftMost int64
-	sealed, written       int64 // ... of the batches sealed and written last
-	wallUnset             bool
+	driftLeast, driftMost  int64
+	sealed, written, saved stamped // of the batches sealed and written last, and of the checkpoint
+	wallUnset              bool
 
 	shadow  shadow
 	flips   []flip
@@ -50,6 +50,12 @@ type node struct {
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one
 	sleptAll int64 // ... and so long before that
+}
+
+// stamped is a time that was written, or is to be.
+type stamped struct {
+	drift int64
+	tick  uint64 // when it was taken; 0: unknown what there is
 }
 
 // fate is how a process ends.
@@ -173,16 +179,24 @@ func (n *node) drift() int64 { return n.wallJump + n.slept()/millisecond }
 // believable is the rule of package server: an earlier wall clock is not set.
 const believable = 1_735_689_600_000
 
-// stamped notes that the time of now may be the last that a crash leaves.
-func (n *node) stamped() {
-	n.sealed = n.drift()
-	n.driftLeast, n.driftMost = min(n.driftLeast, n.sealed), max(n.driftMost, n.sealed)
+// stamp notes that the time of now may be the last that a crash leaves.
+func (n *node) stamp() stamped {
+	s := stamped{n.drift(), n.w.tick}
+	n.driftLeast, n.driftMost = min(n.driftLeast, s.drift), max(n.driftMost, s.drift)
 	n.wallUnset = n.wallUnset || n.wall() <= believable
+	return s
 }
 
 // synced notes that the time written last is on the disk: no older one counts.
 func (n *node) synced() {
-	n.driftLeast, n.driftMost, n.wallUnset = n.written, n.written, n.wall() <= believable
+	last := n.written
+	if last.tick == 0 {
+		return
+	}
+	if n.saved.tick > last.tick {
+		last = n.saved
+	}
+	n.driftLeast, n.driftMost, n.wallUnset = last.drift, last.drift, n.wall() <= believable
 }
 
 // clock is the broker clock; of the last process while none runs.
@@ -215,6 +229,7 @@ func (n *node) end(as fate) {
 	n.died, n.diedAt = n.clock(), w.now
 	if as == fatePower {
 		n.shadow.durable = n.shadow.synced
+		n.written.tick = 0 // and not synced, perhaps
 	}
 	n.shadow.owed = n.shadow.durable
 	l := n.life
@@ -351,14 +366,22 @@ type life struct {
 type saving struct {
 	batch   *state.Batch
 	meta    state.Meta
+	stamp   stamped // its time
 	writing bool
 }
 
 func (l *life) clock() int64      { return l.base + (l.n.w.now-l.n.slept()-l.began)/millisecond }
 func (l *life) time() broker.Time { return broker.Time(l.clock()) }
-func (l *life) stamp() journal.Stamp {
-	l.n.stamped()
-	return journal.Stamp{Clock: l.clock(), Wall: l.n.wall()}
+
+// seal hands the committer what was appended, and tells whether there was anything.
+func (l *life) seal() bool {
+	l.n.shadow.seal()
+	at := l.n.stamp()
+	if !l.journal.Seal(journal.Stamp{Clock: l.clock(), Wall: l.n.wall()}) {
+		return false
+	}
+	l.n.sealed = at
+	return true
 }
 
 // after does something later, if this life still goes on.
@@ -484,8 +507,7 @@ func (l *life) recover() {
 // saveGaps makes a checkpoint before anybody can connect, as package server does.
 func (l *life) saveGaps() {
 	l.core.Flush(l.time())
-	l.n.shadow.seal()
-	l.journal.Seal(l.stamp())
+	l.seal()
 	l.beginCheckpoint()
 	for !l.core.CheckpointSlice(500) {
 	}
@@ -502,7 +524,7 @@ func (l *life) saveGaps() {
 	if err := l.store.Commit(batch, l.save.meta); err != nil {
 		l.n.w.fail("the checkpoint is not written: %v", err)
 	}
-	l.applied = l.save.meta.Applied
+	l.applied, l.n.saved = l.save.meta.Applied, l.save.stamp
 	l.core.CheckpointDone()
 }
 
@@ -581,8 +603,7 @@ func (l *life) turn() {
 		c.held = append(c.held, link.Take(nil)...)
 	}
 	l.lose()
-	l.n.shadow.seal()
-	if l.journal.Seal(l.stamp()) {
+	if l.seal() {
 		l.commitSoon()
 	}
 	l.release(durable)
@@ -776,8 +797,8 @@ func (l *life) checkpoint() {
 }
 
 func (l *life) beginCheckpoint() {
-	stamp := l.stamp()
-	l.save.meta = state.Meta{Applied: l.journal.End(), Clock: stamp.Clock, Wall: stamp.Wall}
+	l.save.stamp = l.n.stamp()
+	l.save.meta = state.Meta{Applied: l.journal.End(), Clock: l.clock(), Wall: l.n.wall()}
 	l.save.batch = l.store.NewBatch()
 	l.core.BeginCheckpoint(saver{l.save.batch})
 	l.n.w.log("checkpoint at %d begins", l.save.meta.Applied)
@@ -814,7 +835,7 @@ func (l *life) write(then func()) {
 		if err := l.store.Commit(batch, meta); err != nil {
 			w.fail("the checkpoint is not written: %v", err)
 		}
-		l.applied = meta.Applied
+		l.applied, l.n.saved = meta.Applied, l.save.stamp
 		w.report.Checkpoints++
 		w.log("checkpoint at %d written", meta.Applied)
 		if doomed {
@@ -960,8 +981,7 @@ func (l *life) shutdown() {
 			return
 		}
 		l.core.Flush(l.time())
-		l.n.shadow.seal()
-		l.journal.Seal(l.stamp())
+		l.seal()
 		end := func() {
 			if err := l.journal.Close(); err != nil {
 				w.log("close: %v", err)
@@ -991,8 +1011,7 @@ func (l *life) compare() {
 		return
 	}
 	w.report.Compared++
-	l.n.shadow.seal()
-	l.journal.Seal(l.stamp())
+	l.seal()
 	if _, err := l.journal.Commit(); err != nil {
 		return
 	}

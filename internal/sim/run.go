@@ -174,6 +174,8 @@ func (w *world) restless() string {
 		switch {
 		case !c.on:
 			return c.id + " is not connected"
+		case c.conn.life != w.node.life:
+			return c.id + " has not noticed that its connection is broken"
 		case len(c.out) > 0:
 			return fmt.Sprintf("%s waits for %d acknowledgements; the first is of %v", c.id, len(c.out), c.out[0].x)
 		case len(c.asked) > 0:
@@ -186,13 +188,14 @@ func (w *world) restless() string {
 	if l == nil {
 		return "the broker is down"
 	}
-	if q := l.core.Totals().Queued; q != 0 {
-		var who []string
-		for _, c := range w.clients {
-			if info, ok := l.core.Session(c.id); ok && info.Waiting > 0 {
-				who = append(who, fmt.Sprintf("%s: %d, %d in flight", c.id, info.Waiting, info.Inflight))
-			}
+	q := l.core.Totals().Queued
+	var who []string
+	for _, c := range w.clients { // also those whose sessions are not durable
+		if info, ok := l.core.Session(c.id); ok && info.Waiting > 0 {
+			who = append(who, fmt.Sprintf("%s: %d, %d in flight", c.id, info.Waiting, info.Inflight))
 		}
+	}
+	if q != 0 || len(who) > 0 {
 		for _, name := range sortedNames(w.model.groups) {
 			if info, ok := l.core.Session(name); ok && info.Waiting > 0 {
 				who = append(who, fmt.Sprintf("%s: %d", name, info.Waiting))

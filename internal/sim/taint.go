@@ -19,6 +19,9 @@ func (w *world) taint(why string) {
 		g.taintedAt, g.lastEnd = w.tick, w.tick
 	}
 	for _, c := range w.clients {
+		if c.conn != nil {
+			c.conn.downDead = true // an answer that came later would be about what was lost
+		}
 		c.will, c.oldWill, c.tried, c.tainted = nil, nil, true, true
 		if c.epoch != nil {
 			c.epoch.taintedAt = w.tick

@@ -315,12 +315,7 @@ func (c *Core) refuse(l *Link, p *packet.Publish) {
 func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	size := int64(m.Size())
 	over := func(s *Session, q byte) bool {
-		if s.limits == nil || !s.durable() || q == 0 && !m.QueueQoS0 {
-			return false
-		}
-		l := s.limits
-		return l.Messages > 0 && int64(s.queue.Len()) >= l.Messages ||
-			l.Bytes > 0 && int64(s.queue.Bytes())+size > l.Bytes
+		return s.durable() && (q > 0 || m.QueueQoS0) && s.over(1, size) && !skip(m, s)
 	}
 	visit := func(do func(s *Session) bool) bool {
 		for i := range rt.to {
@@ -341,18 +336,11 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	}) {
 		return false
 	}
-	return visit(func(s *Session) bool {
-		if s.limits.Overflow == OverflowDropOldest && (s.limits.Bytes == 0 || size <= s.limits.Bytes) {
-			for over(s, 1) {
-				from, to := s.queue.Oldest(1)
-				if from == to {
-					break
-				}
-				size, _ := s.queue.Size(from, to, c.loader(s))
-				c.recordAcks(s)
-				c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)})
+	pass := func(s *Session) bool {
+		if s.limits.dropsOldest(size) {
+			for s.over(1, size) && c.dropOldest(s) {
 			}
-			if !over(s, 1) {
+			if !s.over(1, size) {
 				return true
 			}
 			// Everything that waits was sent already: the new one is dropped.
@@ -360,7 +348,36 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 		m.Skip = append(m.Skip, s.sid)
 		c.commit(&record.Refused{SID: s.sid, N: 1, Reason: byte(DropQueueLimit)})
 		return true
-	})
+	}
+	for visit(pass); int64(m.Size()) > size; visit(pass) {
+		size = int64(m.Size()) // it says who is skipped, and that takes some bytes more
+	}
+	return true
+}
+
+// over tells whether so many messages more, of size bytes in all, are more than s may have.
+func (s *Session) over(messages, size int64) bool {
+	l := s.limits
+	return l != nil && (l.Messages > 0 && int64(s.queue.Len())+messages > l.Messages ||
+		l.Bytes > 0 && int64(s.queue.Bytes())+size > l.Bytes)
+}
+
+// dropsOldest tells whether older messages make room for one of size bytes.
+func (l *Limits) dropsOldest(size int64) bool {
+	return l.Overflow == OverflowDropOldest && (l.Bytes == 0 || size <= l.Bytes)
+}
+
+// dropOldest puts what waits longest for s, and was not sent, into the ledger. It is false when
+// everything was sent.
+func (c *Core) dropOldest(s *Session) bool {
+	from, to := s.queue.Oldest(1)
+	if from == to {
+		return false
+	}
+	size, _ := s.queue.Size(from, to, c.loader(s))
+	c.recordAcks(s)
+	c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)})
+	return true
 }
 
 func (c *Core) limitNotice(s *Session) {

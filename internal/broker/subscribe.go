@@ -144,17 +144,10 @@ const maxBurst = 1 << 20
 
 // sendRetained gives a new subscription the retained messages of its topics.
 // They wait in the queue of the session like others, RETAIN set [MQTT-3.3.1-8]
-// [MQTT-3.3.1-9], also when the subscription replaces another [MQTT-3.8.4-4].
+// [MQTT-3.3.1-9], also when the subscription replaces another [MQTT-3.8.4-4], and within
+// its limits like others.
 func (c *Core) sendRetained(s *Session, sub *subscription) {
-	const perRecord = 512
-	var q record.Queued
-	flush := func() {
-		if len(q.Entries) > 0 {
-			q.SID = s.sid
-			s.link.after = max(s.link.after, c.commit(&q))
-			q.Entries = q.Entries[:0]
-		}
-	}
+	q := retainedQueue{c: c, s: s}
 	var ids []uint32
 	if sub.subID != 0 {
 		ids = []uint32{sub.subID}
@@ -173,17 +166,74 @@ func (c *Core) sendRetained(s *Session, sub *subscription) {
 			e := c.effect(s.link)
 			e.Kind, e.Retain, e.SubIDs, e.Pos, e.After = EffDeliver, true, ids, r.pos, r.pos
 		case s.durable():
-			q.Entries = append(q.Entries, record.QueuedEntry{Position: uint64(r.pos), Extent: uint32(r.ext), Size: r.size,
+			q.add(&record.QueuedEntry{Position: uint64(r.pos), Extent: uint32(r.ext), Size: r.size,
 				QoS: qos, Retain: true, SubID: sub.subID})
-			if len(q.Entries) == perRecord {
-				flush()
-			}
 		default:
 			c.enqueueVolatile(s, session.Attr{QoS: qos, Retain: true, SubIDs: ids}, &fanout{pos: r.pos, ext: r.ext}, 0)
 		}
 		return true
 	})
-	flush()
+	q.end()
+}
+
+// retainedQueue puts retained messages into the queue of a durable session, many with one
+// record.
+type retainedQueue struct {
+	c       *Core
+	s       *Session
+	r       record.Queued
+	size    int64  // of r
+	refused uint64 // for a limit
+	told    bool   // it is reached
+}
+
+// add queues one more, if the limits of the session allow it. Whoever published it
+// cannot be told any more, so a full queue with "reject" is like one with "drop-newest".
+func (q *retainedQueue) add(e *record.QueuedEntry) {
+	const perRecord = 512
+	size := int64(e.Size)
+	over := func() bool { return q.s.over(int64(len(q.r.Entries))+1, q.size+size) }
+	if over() {
+		if !q.told {
+			q.told = true
+			q.flush() // what the notice says of it
+			q.c.limitNotice(q.s)
+		}
+		if q.s.limits.dropsOldest(size) {
+			for over() && q.c.dropOldest(q.s) {
+			}
+			if over() {
+				q.flush() // these are the oldest
+				for over() && q.c.dropOldest(q.s) {
+				}
+			}
+		}
+		if over() {
+			q.refused++
+			return
+		}
+	}
+	q.r.Entries = append(q.r.Entries, *e)
+	q.size += size
+	if len(q.r.Entries) == perRecord {
+		q.flush()
+	}
+}
+
+func (q *retainedQueue) flush() {
+	if len(q.r.Entries) > 0 {
+		q.r.SID = q.s.sid
+		q.s.link.after = max(q.s.link.after, q.c.commit(&q.r))
+		q.r.Entries, q.size = q.r.Entries[:0], 0
+	}
+}
+
+func (q *retainedQueue) end() {
+	q.flush()
+	q.s.limited = q.s.limited || q.told
+	if q.refused > 0 {
+		q.s.link.after = max(q.s.link.after, q.c.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)}))
+	}
 }
 
 func shareKey(name, filter string) string { return strings.Join([]string{name, filter}, "/") }

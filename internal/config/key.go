@@ -52,7 +52,9 @@ What happens to a message for a session that is at its limit:
                  publisher can try again: MQTT 5 gets 0x97 Quota exceeded, 3.x no
                  acknowledgement and, when that lasts, its connection closed
   "drop-oldest"  the session loses the message that waited longest
-  "drop-newest"  the session does not get this one`},
+  "drop-newest"  the session does not get this one
+What nobody is left to be told of (QoS 0 that is queued, retained messages for a new
+subscription) is with "reject" as with "drop-newest".`},
 	{"limits.clean_sessions", func(c *Config) any { return &c.Limits.CleanSessions }, `
 Memory for QoS 1 and 2 messages on their way to sessions that end with their
 connection. When it is used up, or one of them has a sixteenth of it, messages for the

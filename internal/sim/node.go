@@ -548,6 +548,28 @@ func (l *life) balance(when string) {
 	}
 }
 
+// limits demands that no queue is longer than it may be. What members take from a shared
+// group is the group's to count.
+func (l *life) limits() {
+	w := l.n.w
+	most := w.swarm.limits
+	if most == (broker.Limits{}) || w.report.Gaps > 0 {
+		return // after a gap more may be in doubt than there was
+	}
+	for _, c := range w.clients {
+		if slices.ContainsFunc(c.wishes, func(x *wish) bool { return x.shared }) {
+			continue
+		}
+		info, ok := l.core.Session(c.id)
+		if !ok || !info.Durable {
+			continue
+		}
+		if most.Messages > 0 && int64(info.Waiting) > most.Messages || most.Bytes > 0 && int64(info.Bytes) > most.Bytes {
+			w.fail("%d messages of %d bytes wait for %s, whose limits are %+v", info.Waiting, info.Bytes, c.id, most)
+		}
+	}
+}
+
 // wake makes a turn due.
 func (l *life) wake() {
 	if l.awake || l.over {
@@ -588,6 +610,7 @@ func (l *life) turn() {
 	}
 	l.core.Flush(now)
 	l.balance("flush")
+	l.limits()
 	for _, n := range l.core.Notices() {
 		w.log("notice for %s: %s, %d", n.ClientID, n.Text, n.Count)
 		if n.Kind == broker.NoticeExpired {

@@ -35,6 +35,9 @@ func Acquire(dir string) (*Lock, error) {
 	if err == nil {
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = nil // it is locked; only who has it is not said
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock the data folder with %s: %w; it has to be on a file system that supports flock", path, err)

@@ -115,14 +115,23 @@ func (s *Server) tellMissing() {
 	})
 }
 
-// saveGaps makes a checkpoint at once when records were lost. What the core made of
-// them does not follow from the journal alone: a start that finds the lost bytes again, or
-// does not find them lost any more, would count differently.
-func (s *Server) saveGaps() error {
-	if s.store.gaps == 0 {
+// saveFirst makes a checkpoint before anybody can connect, for one of two reasons.
+//
+// Records were lost: what the core made of them does not follow from the journal alone. A
+// start that finds the lost bytes again, or does not find them lost any more, would count
+// differently.
+//
+// The disk is full: after a checkpoint there are files to remove, and before it those who
+// connect would only write more.
+func (s *Server) saveFirst() error {
+	l := s.loop
+	if s.store.tight {
+		l.core.SetDiskFull(true)
+		l.save.full = true
+	}
+	if s.store.gaps == 0 && !s.store.tight {
 		return nil
 	}
-	l := s.loop
 	l.core.Flush(l.clock.now())
 	l.journal.Seal(l.clock.stamp())
 	l.beginCheckpoint(l.clock.now())
@@ -134,5 +143,9 @@ func (s *Server) saveGaps() error {
 		return err
 	}
 	l.core.CheckpointDone()
+	if s.store.tight {
+		l.reclaim(l.save.meta.Applied)
+		s.background.Wait()
+	}
 	return nil
 }

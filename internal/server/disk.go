@@ -4,11 +4,25 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // diskReserve is how many bytes stay free on the file system: for what consumers
 // still have to write so that they can free more.
 const diskReserve = 64 << 20
+
+// reserveMost is how much of the disk is kept for a start that finds it full.
+const reserveMost = 64 << 20
+
+// keepReserve keeps space for a start when there is plenty: at most a hundredth of the
+// file system.
+func (s *Server) keepReserve(usage vfs.DiskUsage) error {
+	size := min(reserveMost, usage.TotalBytes/100)
+	if usage.AvailBytes < diskReserve+diskReserve/4+size {
+		return nil
+	}
+	return folder.Reserve{FS: s.fs(), Data: s.opt.DataDir}.Keep(int64(size))
+}
 
 // watchDisk tells the core once a second whether the budget is used up. On the way
 // it looks after the garbage collector.
@@ -16,7 +30,8 @@ func (s *Server) watchDisk() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	fs := s.fs()
-	full, gc := false, newCollector()
+	full, gc := s.store.tight, newCollector()
+	var keepAt time.Time // not before
 	for {
 		gc.tune()
 		used := s.store.size()
@@ -34,6 +49,12 @@ func (s *Server) watchDisk() {
 					"raise the budget or free space", "data", s.opt.DataDir, "used", used, "budget", budget, "free", usage.AvailBytes)
 			} else {
 				s.log.Info("the disk has room again", "data", s.opt.DataDir, "used", used, "budget", budget, "free", usage.AvailBytes)
+			}
+		}
+		if now := time.Now(); known && !full && !now.Before(keepAt) {
+			if err := s.keepReserve(usage); err != nil {
+				keepAt = now.Add(time.Minute)
+				s.log.Warn("no space is kept for a start on a full disk; it is tried again in a minute", "error", err)
 			}
 		}
 		select {

@@ -12,13 +12,23 @@ import (
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
+
+// startThere names the variable that makes the test a process that starts a broker in a
+// data folder, and says how that ended.
+const startThere = "HOLDFAST_TEST_START"
 
 // A small file system that is really full: first by messages, which is a state, then by
 // somebody else who takes the reserve too, which ends the broker. What was acknowledged
 // is there when there is room again.
 func TestSmallFileSystem(t *testing.T) {
+	if data := os.Getenv(startThere); data != "" {
+		_, err := Start(t.Context(), Options{DataDir: data, Listen: []string{"127.0.0.1:0"}})
+		fmt.Println(err)
+		return
+	}
 	dir := t.TempDir()
 	if os.Geteuid() != 0 {
 		t.Skip("a file system of its own needs root")
@@ -97,17 +107,37 @@ func TestSmallFileSystem(t *testing.T) {
 	if err := s.Wait(); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the server ended with %v", err)
 	}
+	// Without its reserve it says what to do.
+	reserve := filepath.Join(o.DataDir, folder.ReserveFile)
+	if err := os.Rename(reserve, reserve+".away"); err != nil {
+		t.Fatal(err)
+	}
+	// In a process of its own: Pebble, which would try for ever, leaves its lock behind.
+	other := exec.Command(os.Args[0], "-test.run", "^TestSmallFileSystem$")
+	other.Env = append(os.Environ(), startThere+"="+o.DataDir)
+	if out, err := other.CombinedOutput(); err != nil || !strings.Contains(string(out), "no space left on device; make room") {
+		t.Errorf("a start on a full disk: %v, %s", err, out)
+	}
+	if err := os.Rename(reserve+".away", reserve); err != nil {
+		t.Fatal(err)
+	}
+	// With it it starts all the same, and refuses what is new.
+	s = begin(t, o)
+	if _, err := os.Stat(reserve); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the reserve: %v", err)
+	}
+	p = dial(t, s, clean(packet.V5, "p"), false)
+	if answer := publishOne(); !strings.HasSuffix(answer, "0x97") {
+		t.Errorf("with a full disk the answer is %q", answer)
+	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-
-	s = begin(t, o)
 	consumer = dial(t, s, persistent("c"), true)
 	for i := range taken {
 		want(t, consumer, fmt.Sprintf("publish t q1 id%d %s", i+1, fmt.Sprint(i, payload)))
 		send(t, consumer, &packet.Ack{Kind: packet.PUBACK, ID: uint16(i + 1)})
 	}
-	p = dial(t, s, clean(packet.V5, "p"), false)
 	for range 2000 { // a checkpoint, and there is room
 		if answer := publishOne(); strings.HasSuffix(answer, "0x00") {
 			want(t, consumer, fmt.Sprintf("publish t q1 id%d %s", taken, fmt.Sprint(taken-1, payload)))

@@ -28,6 +28,7 @@ type storage struct {
 	fail    atomic.Pointer[func(error)] // hears of a checkpoint store that has failed, on a thread of that
 
 	recovery journal.Recovery
+	tight    bool          // it took the disk's reserve to start
 	gaps     int           // ranges of records that were lost before they were applied
 	took     time.Duration // to recover
 	last     journal.Stamp // the newest time that was written
@@ -54,8 +55,21 @@ func open(o *Options) (*storage, *broker.Core, error) {
 		s.lock = lock
 	}
 	ready := loading()
+	defer ready()
+	if usage, err := fs.GetDiskUsage(o.DataDir); err == nil && usage.TotalBytes > 0 && usage.AvailBytes < startRoom {
+		s.spendReserve(o, fs)
+	}
 	core, err := s.recover(o, fs)
-	ready()
+	if errors.Is(err, syscall.ENOSPC) && !s.tight && s.spendReserve(o, fs) {
+		first := errors.Join(err, s.closeStores())
+		s.journal, s.state, s.gaps = nil, nil, 0
+		if core, err = s.recover(o, fs); err != nil {
+			err = errors.Join(first, err)
+		}
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("data folder %s: %w; %s", o.DataDir, err, makeRoom)
+	}
 	if err != nil {
 		s.close()
 		return nil, nil, err
@@ -96,8 +110,28 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 	return core, nil
 }
 
-// close closes what is open, and gives the folder free.
-func (s *storage) close() error {
+// startRoom is how much has to be free for a start that does not need the reserve.
+const startRoom = 16 << 20 // bytes
+
+const makeRoom = "make room on its file system; some megabytes are enough for a start"
+
+// spendReserve gives the reserve on the disk back, for this start, and tells whether
+// there was any.
+func (s *storage) spendReserve(o *Options, fs vfs.FS) bool {
+	bytes, err := folder.Reserve{FS: fs, Data: o.DataDir}.Spend()
+	if err != nil {
+		o.Logger.Error("start", "error", err)
+	}
+	if bytes == 0 {
+		return false
+	}
+	o.Logger.Warn("the disk is full; the start uses the reserve that was kept for it; "+makeRoom, "data", o.DataDir, "reserve", bytes)
+	s.tight = true
+	return true
+}
+
+// closeStores closes what is open.
+func (s *storage) closeStores() error {
 	var errs []error
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
@@ -105,6 +139,12 @@ func (s *storage) close() error {
 	if s.state != nil {
 		errs = append(errs, s.state.Close())
 	}
+	return errors.Join(errs...)
+}
+
+// close closes what is open, and gives the folder free.
+func (s *storage) close() error {
+	errs := []error{s.closeStores()}
 	if s.lock != nil {
 		s.lock.Release()
 	}

@@ -46,6 +46,7 @@ type node struct {
 	flips   []flip
 	copying bool // the operations on the disk are the world's, not the broker's
 	tenant  int  // bytes on the disk that are somebody else's
+	spent   bool // what is kept on the disk for a start that finds it full
 
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one
@@ -132,13 +133,22 @@ func (n *node) readError(name string) error {
 
 // room is whether a file may grow.
 func (n *node) room(bytes int) error {
-	s := &n.w.swarm
-	if s.budget == 0 || n.disk.used()+n.tenant+bytes <= s.budget+4*s.reserve {
+	if n.w.swarm.budget == 0 || bytes <= n.free() {
 		return nil
 	}
 	n.w.report.NoSpace++
 	n.w.log("disk: no room for %d bytes", bytes)
 	return fmt.Errorf("%w: %w", errDisk, syscall.ENOSPC)
+}
+
+// free is how much room files have to grow.
+func (n *node) free() int {
+	s := &n.w.swarm
+	size := s.budget + 4*s.reserve
+	if n.spent {
+		size += 2 * s.reserve // the file that package folder calls the reserve
+	}
+	return size - n.disk.used() - n.tenant
 }
 
 // wall is the machine's wall clock, Unix ms.
@@ -356,6 +366,7 @@ type life struct {
 	timerAt    broker.Time
 	stopping   bool
 	full       bool // the disk
+	tight      bool // it took the reserve to start
 
 	save    saving
 	space   space
@@ -367,6 +378,7 @@ type saving struct {
 	batch   *state.Batch
 	meta    state.Meta
 	stamp   stamped // its time
+	begun   int64   // virtual time of the last one
 	writing bool
 }
 
@@ -450,6 +462,15 @@ func (l *life) recover() {
 		got = append(got, replayed{pos, slices.Clone(frame)})
 		return apply(pos, ext, stamp, frame)
 	})
+	if errors.Is(err, syscall.ENOSPC) && !l.n.spent {
+		w.log("the start uses the reserve")
+		l.n.spent, l.tight = true, true
+		if err := l.store.Close(); err != nil {
+			w.fail("the checkpoint store does not close: %v", err)
+		}
+		l.recover()
+		return
+	}
 	if errors.Is(err, errDisk) {
 		panic(crash{fateError})
 	}
@@ -498,14 +519,18 @@ func (l *life) recover() {
 	l.balance("recovery")
 	l.core.Start(l.time())
 	l.balance("start")
-	if gaps > 0 {
-		w.report.Gaps += gaps
-		l.saveGaps()
+	w.report.Gaps += gaps
+	if l.tight {
+		l.full = true
+		l.core.SetDiskFull(true)
+	}
+	if gaps > 0 || l.tight {
+		l.saveFirst()
 	}
 }
 
-// saveGaps makes a checkpoint before anybody can connect, as package server does.
-func (l *life) saveGaps() {
+// saveFirst makes a checkpoint before anybody can connect, as package server does.
+func (l *life) saveFirst() {
 	l.core.Flush(l.time())
 	l.seal()
 	l.beginCheckpoint()
@@ -526,6 +551,9 @@ func (l *life) saveGaps() {
 	}
 	l.applied, l.n.saved = l.save.meta.Applied, l.save.stamp
 	l.core.CheckpointDone()
+	if l.tight {
+		l.reclaim(l.applied)
+	}
 }
 
 // replay applies what is read back; the frames are spoiled afterwards, because a
@@ -780,7 +808,7 @@ func (l *life) watchDisk() {
 		return
 	}
 	if w.oneIn(s.tenants) {
-		l.n.tenant = pick(w, 0, 0, max(0, s.budget+4*s.reserve-l.n.disk.used()-int(w.between(0, int64(2*s.reserve)))))
+		l.n.tenant = pick(w, 0, 0, max(0, l.n.tenant+l.n.free()-int(w.between(0, int64(2*s.reserve)))))
 		w.log("others have %d bytes on the disk", l.n.tenant)
 	}
 	used := l.n.disk.used()
@@ -789,7 +817,11 @@ func (l *life) watchDisk() {
 		budget -= budget / 20
 		reserve += reserve / 4
 	}
-	if full := used >= budget || s.budget+4*s.reserve-used-l.n.tenant < reserve; full != l.full {
+	if l.n.spent && l.n.free() >= reserve+2*s.reserve {
+		l.n.spent = false
+		w.log("there is a reserve again")
+	}
+	if full := used >= budget || l.n.free() < reserve; full != l.full {
 		l.full = full
 		l.core.SetDiskFull(full)
 		w.log("disk full: %v, %d bytes used", full, used)
@@ -813,14 +845,14 @@ func (l *life) checkpoint() {
 			return
 		}
 		l.write(nil)
-	case l.core.Dirty() && (w.oneIn(w.swarm.checkpointEvery) || w.healing && w.oneIn(20)):
+	case l.core.Dirty() && (w.oneIn(w.swarm.checkpointEvery) || w.healing && w.oneIn(20) || l.full && w.now >= l.save.begun+second):
 		l.beginCheckpoint()
 		l.wake()
 	}
 }
 
 func (l *life) beginCheckpoint() {
-	l.save.stamp = l.n.stamp()
+	l.save.begun, l.save.stamp = l.n.w.now, l.n.stamp()
 	l.save.meta = state.Meta{Applied: l.journal.End(), Clock: l.clock(), Wall: l.n.wall()}
 	l.save.batch = l.store.NewBatch()
 	l.core.BeginCheckpoint(saver{l.save.batch})

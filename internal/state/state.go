@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -80,6 +81,7 @@ func Open(o Options) (*Store, error) {
 		o.FS = readOnlyFS{o.FS}
 	}
 	cache := pebble.NewCache(8 << 20)
+	var open atomic.Bool
 	opts := &pebble.Options{
 		FS:                          o.FS,
 		ReadOnly:                    o.ReadOnly,
@@ -91,11 +93,17 @@ func Open(o Options) (*Store, error) {
 		Logger:                      log,
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) { log.Errorf("%s", i) }, // whoever reads it gets an error
+			BackgroundError: func(err error) {
+				if !open.Load() {
+					life.die(err) // pebble.Open would try again for ever, and not return
+				}
+			},
 		},
 	}
 	var db *pebble.DB
 	err := life.do(func() (err error) {
 		db, err = pebble.Open(o.Dir, opts)
+		open.Store(true)
 		return err
 	})
 	if err != nil {

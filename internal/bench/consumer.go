@@ -163,6 +163,23 @@ func (c *consumer) stop() {
 	<-c.done
 }
 
+// leave says goodbye, waits until the broker has closed, and stops. Nothing may
+// be on its way to the consumer.
+func (c *consumer) leave() {
+	c.leaving.Store(true)
+	c.link.conn.Write((&packet.Disconnect{}).Append(nil, c.link.version)) // an error is the loop's to find
+	give := time.NewTimer(leaveTimeout)
+	defer give.Stop()
+	select {
+	case <-c.done:
+	case <-give.C:
+	}
+	c.stop()
+}
+
+// leaveTimeout is how long a broker may take to close what was ended.
+const leaveTimeout = 2 * time.Second
+
 // ended gives the error of one that ended by itself.
 func ended(ctx context.Context, consumers []*consumer) error {
 	for _, c := range consumers {

@@ -41,6 +41,7 @@ func runSessions(s *stage) (*Result, error) {
 
 // runBroadcast publishes to all of them.
 func runBroadcast(s *stage) (*Result, error) {
+	s.calm() // what belongs to the sessions is written
 	before := s.usage()
 	pubs, d, err := s.fill(func(int) string { return s.topic("all/cmd") })
 	after := s.usage()
@@ -54,7 +55,9 @@ func runBroadcast(s *stage) (*Result, error) {
 	if r.Usage.RSS > 0 && queued > 0 {
 		r.addLower("memory", "B/delivery", float64(r.Usage.RSS-before.RSS)/float64(queued))
 	}
-	if r.Usage.Disk > 0 && n > 0 {
+	s.calm()
+	// Memory is of the end of the load; disk of when all is written that it caused.
+	if r.Usage.Disk = s.usage().Disk; r.Usage.Disk > 0 && n > 0 {
 		r.addLower("disk", "B/msg", float64(r.Usage.Disk-before.Disk)/float64(n))
 	}
 	return r, err

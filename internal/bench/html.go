@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"html/template"
 	"io"
+	"strings"
 )
 
 //go:embed report.html
@@ -24,8 +25,20 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	}
 	view := struct {
 		*Report
-		Parts []section
+		Parts    []section
+		Goals    [][]string
+		Pictures []template.HTML
 	}{Report: r}
+	if len(r.Targets) > 0 {
+		view.Goals = r.targetLines()
+	}
+	for i := range r.Curves {
+		var b strings.Builder
+		if err := r.Curves[i].WriteSVG(&b); err != nil {
+			return err
+		}
+		view.Pictures = append(view.Pictures, template.HTML(b.String()))
+	}
 	for _, s := range r.Sections {
 		view.Parts = append(view.Parts, section{s, r.bars(s), r.curves(s)})
 	}

@@ -12,7 +12,7 @@ import (
 type Params struct {
 	Messages    int `json:"n"`      // messages in all; of broadcast, to each session
 	Publishers  int `json:"pubs"`   // producers
-	Subscribers int `json:"subs"`   // consumers, or sessions, or connections
+	Subscribers int `json:"subs"`   // consumers, or sessions, connections, filters
 	Window      int `json:"window"` // unacknowledged messages of a producer
 	Size        int `json:"size"`   // bytes of a payload
 	QoS         int `json:"qos"`    // of messages and subscriptions
@@ -71,40 +71,31 @@ func (p Params) check() error {
 type Spec struct {
 	Name string `json:"name"`
 	Params
+	// Rounds is in how many rounds it runs at most, for what takes long; 0: in all.
+	Rounds int `json:"rounds,omitempty"`
 }
 
 // ParseSpec reads "name" or "name:key=value,key=value", where keys are n, pubs,
-// subs, window, size, qos and rate. What it does not say comes from base, and
-// after that from the scenario. "targets" stands for all that docs/performance.md
-// has a target for.
+// subs, window, size, qos, rate and rounds. What it does not say comes from base,
+// and after that from the scenario. "targets" stands for all that
+// docs/performance.md has a target for, with the numbers of base as upper bounds.
 func ParseSpec(text string, base Params) ([]Spec, error) {
 	name, options, _ := strings.Cut(text, ":")
 	if name == "targets" {
 		if options != "" {
 			return nil, fmt.Errorf("%s: targets are as they are; options go to single scenarios", text)
 		}
-		var all []Spec
-		for _, t := range targets {
-			// What is in the name of a target stays as it is.
-			s, err := ParseSpec(t, Unset())
-			if err != nil {
-				return nil, err
-			}
-			if base.Messages > 0 {
-				s[0].Messages = base.Messages
-			}
-			if base.Subscribers > 0 {
-				s[0].Subscribers = base.Subscribers
-			}
-			all = append(all, s...)
+		goals, err := NewTargets(base)
+		if err != nil {
+			return nil, err
 		}
-		return all, nil
+		return goals.Specs(), nil
 	}
 	sc, ok := scenarios[name]
 	if !ok {
-		return nil, fmt.Errorf("there is no scenario %q; there are %s, and targets", name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("there is no scenario %q; there are %s, targets and growth", name, strings.Join(Names(), ", "))
 	}
-	own := Unset()
+	own, rounds := Unset(), 0
 	if options != "" {
 		for _, pair := range strings.Split(options, ",") {
 			key, value, ok := strings.Cut(pair, "=")
@@ -112,12 +103,17 @@ func ParseSpec(text string, base Params) ([]Spec, error) {
 			if !ok || err != nil {
 				return nil, fmt.Errorf("%s: %q is not KEY=NUMBER", text, pair)
 			}
-			if !own.set(key, n) {
-				return nil, fmt.Errorf("%s: there is no %q; keys are %s", text, key, strings.Join(paramNames, ", "))
+			switch {
+			case key == "rounds" && n < 1:
+				return nil, fmt.Errorf("%s: rounds=%d: use 1 or more", text, n)
+			case key == "rounds":
+				rounds = n
+			case !own.set(key, n):
+				return nil, fmt.Errorf("%s: there is no %q; keys are %s, rounds", text, key, strings.Join(paramNames, ", "))
 			}
 		}
 	}
-	s := Spec{name, own.or(base)}
+	s := Spec{name, own.or(base), rounds}
 	if name == "qos0" {
 		s.QoS = 0
 	}
@@ -148,6 +144,9 @@ func (s Spec) String() string {
 		if *f != *want[i] {
 			options = append(options, paramNames[i]+"="+strconv.Itoa(*f))
 		}
+	}
+	if s.Rounds > 0 {
+		options = append(options, "rounds="+strconv.Itoa(s.Rounds))
 	}
 	if options == nil {
 		return s.Name

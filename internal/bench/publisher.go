@@ -45,11 +45,24 @@ func (p *publisher) into(l ledger, granted byte) {
 
 // run publishes until all is acknowledged.
 func (p *publisher) run(ctx context.Context, addr string, version packet.Version) error {
-	l, err := dial(ctx, addr, version, who{id: p.client, local: p.local, buf: 16 << 10})
+	l, err := p.connect(ctx, addr, version)
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	if err := p.send(ctx, l); err != nil {
+		return err
+	}
+	return l.leave()
+}
+
+func (p *publisher) connect(ctx context.Context, addr string, version packet.Version) (*link, error) {
+	return dial(ctx, addr, version, who{id: p.client, local: p.local, buf: 16 << 10})
+}
+
+// send publishes all its messages on a connection that it has.
+func (p *publisher) send(ctx context.Context, l *link) (err error) {
+	p.acked.Store(0)
 	if p.qos == 0 {
 		err = p.pour(l)
 	} else {
@@ -61,7 +74,7 @@ func (p *publisher) run(ctx context.Context, addr string, version packet.Version
 		}
 		return fmt.Errorf("publisher %s, after %d of %d messages: %w", p.client, p.acked.Load(), p.count, err)
 	}
-	return l.leave()
+	return nil
 }
 
 // pour is QoS 0: the broker's receive window is the only bound.

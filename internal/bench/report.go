@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -21,8 +22,12 @@ type Report struct {
 	Rounds   int       `json:"rounds"`
 	Brokers  []string  `json:"brokers"` // the first one is measured
 	Floor    bool      `json:"floor"`
+	Targets  []Verdict `json:"targets,omitempty"`
+	Curves   []Curve   `json:"curves,omitempty"`
 	Sections []Section `json:"sections"`
 	Results  []*Result `json:"results"`
+	// LeftOut is what was not begun any more, for the time was over.
+	LeftOut []string `json:"left_out,omitempty"`
 	// Unfinished: it was ended before all rounds were done.
 	Unfinished bool `json:"unfinished,omitempty"`
 
@@ -36,6 +41,8 @@ type Machine struct {
 	CPUs   int    `json:"cpus"`
 	Kernel string `json:"kernel,omitempty"`
 	Disk   string `json:"disk,omitempty"` // file system of the data, as far as it is known
+	// Load is the load average before the run: what else the machine had to do.
+	Load string `json:"load_average,omitempty"`
 }
 
 // Section is a scenario in sum: rows, one for each metric.
@@ -93,7 +100,21 @@ func thisMachine() Machine {
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(b))
 	}
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Load, _, _ = strings.Cut(string(b), " ")
+	}
 	return m
+}
+
+// leaveOut notes that an act was not begun in this round, nor in those after it.
+func (r *Report) leaveOut(a act, round int) {
+	for _, st := range a {
+		if !st.silent && round == 1 {
+			r.LeftOut = append(r.LeftOut, st.String())
+		} else if !st.silent {
+			r.LeftOut = append(r.LeftOut, fmt.Sprintf("%s from round %d on", st, round))
+		}
+	}
 }
 
 // WriteJSON writes all of the report.

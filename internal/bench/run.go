@@ -23,7 +23,8 @@ type Options struct {
 	Brokers []Broker       // the first one is measured, the others to compare
 	Floor   *Broker        // nil: no comparison with the floor
 	Version packet.Version // of MQTT
-	Timeout time.Duration  // of each scenario
+	Timeout time.Duration  // of each scenario of usual size
+	Within  time.Duration  // nothing is begun after that; 0: no limit
 	Settle  time.Duration  // before memory is looked at
 	Quiet   time.Duration  // so long nothing comes: nothing more will
 	Observe func(Progress) // called by one goroutine at a time; nil: nobody looks
@@ -55,7 +56,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	go func() { defer close(ended); m.run(watched) }()
 	defer func() { stop(); <-ended }()
 	for i, a := range all {
-		for round := 1; round <= o.Rounds; round++ {
+		for round := 1; round <= a.rounds(o.Rounds); round++ {
+			if o.Within > 0 && time.Since(report.Started) > o.Within {
+				report.leaveOut(a, round)
+				break
+			}
 			for _, part := range turn(&o, a, round) {
 				p := Progress{Broker: part.broker.Name, Act: i + 1, Acts: len(all), Round: round, Rounds: o.Rounds}
 				results, err := perform(ctx, &o, m, part, p)
@@ -134,7 +139,7 @@ func perform(ctx context.Context, o *Options, m *meter, part part, p Progress) (
 	for _, st := range part.act {
 		p.Spec = st.String()
 		m.begin(p)
-		r := s.play(ctx, o.Timeout, st)
+		r := s.play(ctx, st.allowance(o.Timeout), st)
 		r.Broker, r.Round, r.Silent = part.broker.Name, p.Round, st.silent
 		results = append(results, r)
 		m.finish(r)
@@ -143,7 +148,7 @@ func perform(ctx context.Context, o *Options, m *meter, part part, p Progress) (
 		}
 	}
 	if ctx.Err() == nil {
-		clean, cancel := context.WithTimeout(ctx, o.Timeout)
+		clean, cancel := context.WithTimeout(ctx, part.act[len(part.act)-1].allowance(o.Timeout))
 		s.ctx = clean
 		s.clean()
 		cancel()
@@ -163,6 +168,16 @@ func joinText(a, b string) string {
 		return b
 	}
 	return a + "; " + b
+}
+
+// allowance is the time that a scenario may take, when one of usual size has
+// limit.
+func (s Spec) allowance(limit time.Duration) time.Duration {
+	times := max(1, s.Messages/2_000_000, s.Subscribers/200_000)
+	if s.Name == "broadcast" || s.Name == "broadcast-drain" {
+		times = max(times, s.Messages*s.Subscribers/100_000_000)
+	}
+	return limit * time.Duration(times)
 }
 
 // play runs one scenario on the stage.

@@ -40,6 +40,12 @@ var order = []*scenario{
 		defaults: Params{Messages: 200_000, Subscribers: 10, QoS: -1}, floor: fullIngest, run: runWildcards},
 	{name: "sizes", summary: "live, with payloads of 16 B to 1 MB",
 		defaults: Params{Messages: 50_000, QoS: -1}, floor: same, run: runSizes},
+	{name: "waiting", summary: "messages wait for a consumer, which comes for them, again and again",
+		defaults: Params{Messages: 100_000, QoS: -1}, run: runWaiting},
+	{name: "filters", summary: "as many subscriptions, none of which matches, beside one consumer of all; each topic is new",
+		defaults: Params{Messages: 200_000, Subscribers: 10_000, QoS: -1}, run: runFilters},
+	{name: "wild-filters", summary: "the same, all with wildcards",
+		defaults: Params{Messages: 200_000, Subscribers: 10_000, QoS: -1}, run: runWildFilters},
 	{name: "latency", summary: "one message at a time, to a consumer with a persistent session",
 		defaults: Params{Messages: 2_500, QoS: -1}, floor: same, run: runLatency},
 	{name: "drain-under-live", summary: "the same, alone and while another session gets what waited for it",
@@ -54,13 +60,6 @@ var order = []*scenario{
 		defaults: Params{Subscribers: 10_000, QoS: -1}, run: runIdle},
 	{name: "churn", summary: "clients that connect, subscribe, publish or receive one message, and go, again and again",
 		defaults: Params{Messages: 20_000, QoS: -1}, run: runChurn},
-}
-
-// targets are the loads of the targets in docs/performance.md.
-var targets = []string{
-	"ingest", "drain", "restart", "ingest:window=10", "ingest:window=1,n=200000", "live",
-	"pairs", "pairs:qos=2", "qos0", "fanout:qos=0", "fanout:qos=1", "latency",
-	"sessions", "broadcast", "idle:subs=15000", "drain-under-live",
 }
 
 var scenarios map[string]*scenario
@@ -105,11 +104,16 @@ func same(s Spec) Spec {
 }
 
 // fullIngest is the rate that the floor takes from 20 producers with 100
-// messages in flight each: the limit that other loads are measured by.
+// messages in flight each: the limit that other loads are measured by. A load of
+// few messages to many consumers would be a floor of few, which measures nothing
+// but how it begins: so it gets as large a share of the usual number as s has of
+// its own.
 func fullIngest(s Spec) Spec {
 	p := usual
-	p.Messages, p.Size = s.Messages, s.Size
-	return Spec{"ingest", p}
+	own := Unset().or(scenarios[s.Name].defaults).or(usual)
+	p.Messages = max(s.Messages, int(int64(s.Messages)*int64(usual.Messages)/int64(own.Messages)))
+	p.Size = s.Size
+	return Spec{"ingest", p, s.Rounds}
 }
 
 // act is scenarios that follow each other on one broker.
@@ -120,6 +124,14 @@ type step struct {
 	silent bool // it only prepares for the next
 }
 
+// rounds is how often it runs, of all rounds.
+func (a act) rounds(all int) int {
+	if n := a[len(a)-1].Rounds; n > 0 {
+		return min(n, all)
+	}
+	return all
+}
+
 // acts groups specs: what a scenario needs before it is the spec that it follows,
 // if that is the same load, or is added.
 func acts(specs []Spec) (all []act) {
@@ -128,14 +140,14 @@ func acts(specs []Spec) (all []act) {
 		if sc.after != "" && len(all) > 0 {
 			last := &all[len(all)-1]
 			before := (*last)[len(*last)-1].Spec
-			if before.Name == sc.after && before.Params == s.Params {
+			if before.Name == sc.after && before.Params == s.Params && before.Rounds == s.Rounds {
 				*last = append(*last, step{Spec: s})
 				continue
 			}
 		}
 		a := act{{Spec: s}}
 		for sc.after != "" {
-			a = append(act{{Spec: Spec{sc.after, s.Params}, silent: true}}, a...)
+			a = append(act{{Spec: Spec{sc.after, s.Params, s.Rounds}, silent: true}}, a...)
 			sc = scenarios[sc.after]
 		}
 		all = append(all, a)

@@ -79,6 +79,21 @@ func (s *stage) rest() {
 	}
 }
 
+// calm waits until the broker has nothing more to do, as its CPU time tells, so
+// that what it writes and keeps has come to an end; ten rests at most.
+func (s *stage) calm() {
+	if s.at.PID == 0 || s.settle == 0 {
+		return
+	}
+	for range 10 {
+		before := s.usage().CPU
+		s.pause(s.settle)
+		if s.ctx.Err() != nil || s.usage().CPU-before < s.settle.Seconds()/50 {
+			return
+		}
+	}
+}
+
 func (s *stage) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -96,15 +111,20 @@ var errLimit = errors.New("the time limit was reached")
 func (s *stage) publish(all []*publisher) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	return together(all, cancel, func(_ int, p *publisher) error { return p.run(ctx, s.at.Addr, s.version) })
+}
+
+// together has all publishers do the same, and calls stop when one of them fails.
+func together(all []*publisher, stop func(), do func(i int, p *publisher) error) error {
 	errs := make(chan error, len(all))
-	for _, p := range all {
-		go func() { errs <- p.run(ctx, s.at.Addr, s.version) }()
+	for i, p := range all {
+		go func() { errs <- do(i, p) }()
 	}
 	var first error
 	for range all {
 		if err := <-errs; err != nil && first == nil {
 			first = err
-			cancel()
+			stop()
 		}
 	}
 	return first

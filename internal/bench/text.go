@@ -56,6 +56,25 @@ func (r *Report) WriteText(w io.Writer) error {
 		b.WriteString("\nmessages, all rounds\n")
 		align(&b, lines, 2)
 	}
+	if len(r.Targets) > 0 {
+		b.WriteByte('\n')
+		lines := r.targetLines()
+		for _, l := range lines { // what was run is above, by the same name
+			l[1] = strings.Trim(l[1], "`")
+		}
+		align(&b, lines, 3)
+		fmt.Fprintf(&b, "\n%s\n", r.targetSum())
+	}
+	for _, w := range first(r.sweepsOf()) {
+		b.WriteByte('\n')
+		align(&b, r.sweepLines(w), 0)
+	}
+	for _, w := range r.LeftOut {
+		fmt.Fprintf(&b, "\nleft out, as the time was over: %s", w)
+	}
+	if len(r.LeftOut) > 0 {
+		b.WriteByte('\n')
+	}
 	for _, e := range r.Failed() {
 		fmt.Fprintf(&b, "\nfailed: %s", e)
 	}
@@ -65,6 +84,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+func first[T any](a, _ T) T { return a }
 
 func count(n int, noun string) string {
 	if n == 1 {

@@ -25,6 +25,10 @@ func measure(pid int, data string) (u Usage) {
 	if pid > 0 {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
 			u.CPU = cpuSeconds(string(b))
+			// The scheduler counts in nanoseconds, but only threads that there are.
+			if exact := threadSeconds(pid); exact > u.CPU-2.0/ticks {
+				u.CPU = exact
+			}
 		}
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
 			u.RSS, u.Peak = statusBytes(string(b), "VmRSS:"), statusBytes(string(b), "VmHWM:")
@@ -42,6 +46,19 @@ func measure(pid int, data string) (u Usage) {
 		})
 	}
 	return u
+}
+
+// threadSeconds sums what the scheduler has counted of a process's threads.
+func threadSeconds(pid int) (s float64) {
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, name := range names {
+		if b, err := os.ReadFile(name); err == nil {
+			ran, _, _ := strings.Cut(string(b), " ")
+			ns, _ := strconv.ParseFloat(ran, 64)
+			s += ns / 1e9
+		}
+	}
+	return s
 }
 
 // cpuSeconds reads user and system time from /proc/PID/stat.

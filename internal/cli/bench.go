@@ -19,10 +19,13 @@ import (
 type BenchCmd struct {
 	Scenarios []string `arg:"" optional:"" name:"scenario" help:"What to run, in this order; NAME or NAME:KEY=NUMBER,... (default: all)"`
 
-	Broker string `placeholder:"HOST:PORT" help:"The broker to measure. (default: one of our own, started for each scenario with an empty data folder)"`
-	VS     string `name:"vs" placeholder:"HOST:PORT" help:"Another broker, measured in turn with the first one, to compare."`
-	Floor  bool   `help:"Measure the limit of this machine beside it: a server that only appends, syncs, acknowledges and sends on."`
-	Rounds int    `default:"5" placeholder:"N" help:"How often each scenario runs; figures are medians. (default: 5)"`
+	Broker string   `placeholder:"HOST:PORT" help:"The broker to measure. (default: one of our own, started for each scenario with an empty data folder)"`
+	VS     string   `name:"vs" placeholder:"HOST:PORT" help:"Another broker, measured in turn with the first one, to compare."`
+	Floor  bool     `help:"Measure the limit of this machine beside it: a server that only appends, syncs, acknowledges and sends on."`
+	Upto   int      `placeholder:"N" help:"Of growth: leave out what is larger than N. (default: all)"`
+	Within spanFlag `default:"0" placeholder:"DURATION" help:"Begin nothing after so long; what was left out is told. (default: no limit)"`
+	Busy   bool     `help:"Of growth: other work runs on this machine, so draw no rates; CPU time and memory mean something anyway."`
+	Rounds int      `default:"5" placeholder:"N" help:"How often each scenario runs; figures are medians. (default: 5)"`
 
 	N      int `short:"n" placeholder:"N" help:"Messages in all. (default: by scenario)"`
 	Pubs   int `placeholder:"N" help:"Producers. (default: 20; of pairs 200, of fanout 2)"`
@@ -33,17 +36,22 @@ type BenchCmd struct {
 	Rate   int `placeholder:"N" help:"Messages a second of latency and drain-under-live. (default: 500)"`
 
 	Protocol string   `enum:"3.1,3.1.1,5" default:"3.1.1" help:"MQTT 3.1, 3.1.1 or 5. (default: 3.1.1)"`
-	Timeout  spanFlag `default:"120" placeholder:"DURATION" help:"The longest that one scenario may take. (default: 2m)"`
+	Timeout  spanFlag `default:"120" placeholder:"DURATION" help:"The longest that one scenario may take; those with large numbers get as many times as much. (default: 2m)"`
 	Settle   spanFlag `default:"1" placeholder:"DURATION" help:"How long a broker rests before its memory is looked at. (default: 1s)"`
 	Remote   bool     `help:"Load brokers on other machines, too. Their owners should know."`
 
-	JSON   bool   `name:"json" help:"All results as JSON instead of the table."`
-	Report string `placeholder:"FILE.html" help:"Also write a page with charts."`
-	PID    int    `name:"pid" placeholder:"PID" help:"The process of --broker, to tell its CPU time and memory (Linux)."`
-	Data   string `placeholder:"DIR" help:"The data folder of --broker, to tell its size."`
-	Temp   string `placeholder:"DIR" help:"Where the folders of our own broker and of the floor are made and removed again: on the disk to be measured. (default: the system's folder for temporary files)"`
+	JSON     bool   `name:"json" help:"All results as JSON instead of the table."`
+	Report   string `placeholder:"FILE.html" help:"Also write a page with charts."`
+	Markdown string `placeholder:"FILE.md" help:"Also put the tables of targets and growth into this document, between the marks that are for them."`
+	SVG      string `name:"svg" placeholder:"DIR" help:"Also draw the curves of growth, one file each."`
+	PID      int    `name:"pid" placeholder:"PID" help:"The process of --broker, to tell its CPU time and memory (Linux)."`
+	Data     string `placeholder:"DIR" help:"The data folder of --broker, to tell its size."`
+	Temp     string `placeholder:"DIR" help:"Where the folders of our own broker and of the floor are made and removed again: on the disk to be measured. (default: the system's folder for temporary files)"`
 
 	ServeFloor string `placeholder:"HOST:PORT" help:"Only be the floor: listen there, append to the file floor.log in --temp, until interrupted."`
+
+	targets *bench.Targets
+	growth  *bench.Growth
 }
 
 // Help lists the scenarios and says how it ends.
@@ -53,10 +61,13 @@ func (c *BenchCmd) Help() string {
 	for _, name := range bench.Names() {
 		fmt.Fprintf(&b, "  %-17s %s\n", name, bench.Summary(name))
 	}
-	b.WriteString(`  targets           those with the numbers that docs/performance.md has targets for
+	b.WriteString(`  targets           those that docs/performance.md has targets for, beside the floor, and
+                    which of them are met; --n and --subs are upper bounds
+  growth            cost by waiting messages, sessions, subscriptions, fan-out, payload and
+                    connections, as curves; --upto is an upper bound for all of these
 
 A scenario may have numbers of its own: 'pairs:qos=2', 'ingest:window=10,n=200000'. Keys
-are n, pubs, subs, window, size, qos and rate; the flags of these names are for those that
+are n, pubs, subs, window, size, qos, rate and rounds; the flags of these names are for those that
 do not say. What a scenario needs before it (drain: ingest) is done first.
 
 Each message has its producer's number and its own, so that what was lost, duplicated or
@@ -92,6 +103,9 @@ func (c *BenchCmd) Run(ctx context.Context, s Streams) error {
 		}
 		defer page.Close()
 	}
+	if err := c.writable(); err != nil {
+		return err
+	}
 	folder, err := os.MkdirTemp(c.Temp, "holdfast-bench-")
 	if err != nil {
 		return fmt.Errorf("no folder for data: %w. Name one that can be written with --temp", err)
@@ -113,7 +127,30 @@ func (c *BenchCmd) Run(ctx context.Context, s Streams) error {
 	b := thisBuild()
 	report.Program = strings.TrimSpace("holdfast " + b.Version + " " + b.Commit)
 	report.Command = "holdfast " + strings.Join(os.Args[1:], " ")
+	if c.targets != nil {
+		report.Targets = c.targets.Judge(report)
+	}
+	if c.growth != nil {
+		report.Curves = c.growth.Curves(report, !c.Busy)
+	}
 	return errors.Join(c.write(s.Out, page, report), benchVerdict(ctx, report, runErr))
+}
+
+// writable tells before an hour of measuring what could not be written after it.
+func (c *BenchCmd) writable() error {
+	if c.SVG != "" {
+		if err := os.MkdirAll(c.SVG, 0o755); err != nil {
+			return usageError("--svg: %w", err)
+		}
+	}
+	if c.Markdown != "" {
+		f, err := os.OpenFile(c.Markdown, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return usageError("--markdown: %w", err)
+		}
+		return f.Close()
+	}
+	return nil
 }
 
 // write writes the results in the forms that were asked for.
@@ -123,6 +160,12 @@ func (c *BenchCmd) write(out io.Writer, page *os.File, r *bench.Report) error {
 		if err = r.WriteHTML(page); err == nil {
 			err = page.Close()
 		}
+	}
+	if c.SVG != "" {
+		err = errors.Join(err, r.WritePictures(c.SVG))
+	}
+	if c.Markdown != "" {
+		err = errors.Join(err, r.WriteDocument(c.Markdown, c.SVG))
 	}
 	if c.JSON {
 		return errors.Join(err, r.WriteJSON(out))
@@ -140,6 +183,8 @@ func benchVerdict(ctx context.Context, r *bench.Report, err error) error {
 		return errors.New("interrupted before the end")
 	case err != nil:
 		return err
+	case len(r.Results) == 0:
+		return errors.New("nothing was measured: the time that --within gives was over before")
 	case len(failed) > 0:
 		return fmt.Errorf("failed:\n%s", strings.Join(failed, "\n"))
 	}
@@ -151,6 +196,7 @@ func (c *BenchCmd) options() (bench.Options, error) {
 	o := bench.Options{
 		Rounds:  c.Rounds,
 		Timeout: c.Timeout.d,
+		Within:  c.Within.d,
 		Settle:  c.Settle.d,
 		Quiet:   benchQuiet,
 		Version: map[string]packet.Version{"3.1": packet.V31, "3.1.1": packet.V311, "5": packet.V5}[c.Protocol],
@@ -160,6 +206,8 @@ func (c *BenchCmd) options() (bench.Options, error) {
 		return o, usageError("--rounds %d: use 1 to 1000", c.Rounds)
 	case c.Timeout.d <= 0 || c.Timeout.d > 24*time.Hour:
 		return o, usageError("--timeout: use more than 0 and at most 24h")
+	case c.Upto < 0:
+		return o, usageError("--upto %d: use 1 or more", c.Upto)
 	case c.Settle.d < 0 || c.Settle.d > time.Hour:
 		return o, usageError("--settle: use 0 to 1h")
 	case c.Broker == "" && (c.PID != 0 || c.Data != ""):
@@ -181,13 +229,31 @@ func (c *BenchCmd) options() (bench.Options, error) {
 		}
 	}
 	for _, name := range names {
-		specs, err := bench.ParseSpec(name, base)
+		specs, err := c.specs(name, base)
 		if err != nil {
 			return o, usageError("%w", err)
 		}
 		o.Specs = append(o.Specs, specs...)
 	}
 	return o, nil
+}
+
+// specs are what a name stands for.
+func (c *BenchCmd) specs(name string, base bench.Params) (specs []bench.Spec, err error) {
+	switch name {
+	case "targets":
+		if c.targets, err = bench.NewTargets(base); err != nil {
+			return nil, err
+		}
+		c.Floor = true // most of them are ratios to it
+		return c.targets.Specs(), nil
+	case "growth":
+		if c.growth, err = bench.NewGrowth(c.Upto, filesMax(), c.N); err != nil {
+			return nil, err
+		}
+		return c.growth.Specs(), nil
+	}
+	return bench.ParseSpec(name, base)
 }
 
 // allowed refuses an address that is none, or of another machine.

@@ -63,6 +63,73 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// Every target is measured, by metrics that the scenarios do have.
+func TestBenchTargets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts real brokers")
+	}
+	t.Setenv(asHoldfast, "bench")
+	document := filepath.Join(t.TempDir(), "performance.md")
+	r := try(t, "bench", "targets", "--n", "60", "--subs", "3", "--rounds", "2", "--settle", "50ms", "--rate", "2000",
+		"--temp", t.TempDir(), "--markdown", document, "--json")
+	r.want(t, ExitOK)
+	var report bench.Report
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatalf("%v\n%s", err, r.out)
+	}
+	if len(report.Targets) != 20 {
+		t.Errorf("%d targets", len(report.Targets))
+	}
+	for _, v := range report.Targets {
+		// Memory of so little is none; without /proc nothing is known of it.
+		if v.Measured == "" && !strings.Contains(v.Figure, "memory") && !strings.Contains(v.Figure, "disk") {
+			t.Errorf("%s was not measured", v.What)
+		}
+		if !v.Smaller {
+			t.Errorf("%s: nobody says that %s is a smaller load", v.What, v.Load)
+		}
+	}
+	rounds := make(map[string]int)
+	for _, x := range report.Results {
+		if x.Broker == "holdfast" && !x.Silent {
+			rounds[x.Spec]++
+		}
+	}
+	if rounds["live:n=60"] != 2 || rounds["restart:n=60,rounds=1"] != 1 {
+		t.Errorf("rounds: %v", rounds)
+	}
+	b, err := os.ReadFile(document)
+	if err != nil || strings.Count(string(b), "\n| ") != 21 {
+		t.Errorf("%v, the table has not all lines:\n%s", err, b)
+	}
+}
+
+func TestBenchGrowth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts real brokers")
+	}
+	t.Setenv(asHoldfast, "bench")
+	pictures := t.TempDir()
+	r := try(t, "bench", "growth", "--upto", "1000", "--n", "60", "--rounds", "1", "--settle", "0", "--temp", t.TempDir(), "--svg", pictures)
+	r.want(t, ExitOK, "messages that wait for one session", "1,000")
+	for _, name := range []string{"waiting-throughput", "sessions-queued-throughput", "subscriptions-throughput", "fanout-throughput",
+		"payload-throughput", "connections-throughput", "pairs-throughput"} {
+		if _, err := os.Stat(filepath.Join(pictures, name+".svg")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// When the time is over nothing more is begun, and that is said.
+func TestBenchWithin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts real brokers")
+	}
+	t.Setenv(asHoldfast, "bench")
+	r := try(t, "bench", "live", "pairs", "--n", "60", "--pubs", "2", "--within", "1ns", "--rounds", "1", "--settle", "0", "--temp", t.TempDir())
+	r.want(t, ExitFailure, "left out, as the time was over: live:n=60,pubs=2", "nothing was measured")
+}
+
 // MQTT 5 and QoS 2, and a broker that runs already.
 func TestBenchOfAnother(t *testing.T) {
 	if testing.Short() {
@@ -95,6 +162,9 @@ func TestBenchUsage(t *testing.T) {
 		{"bench --pid 1", "of the broker that --broker names"},
 		{"bench --rounds 0", "use 1 to 1000"},
 		{"bench --timeout 0", "more than 0"},
+		{"bench growth --upto=-1", "use 1 or more"},
+		{"bench growth --svg /dev/null/x", "--svg: "},
+		{"bench targets --markdown /no/such/folder/x.md", "--markdown: "},
 		{"bench live --size 3", "16 bytes at least"},
 		{"bench --protocol 4", "must be one of"},
 		{"bench --report /no/such/folder/x.html", "--report: open"},

@@ -126,6 +126,7 @@ func (c *Core) applyOpened(r *record.SessionOpened) {
 		s = &Session{sid: r.SID, clientID: r.ClientID}
 		c.sessions[s.clientID] = s
 		c.bySID[s.sid] = s
+		c.roster.enter(s)
 		c.nextSID = max(c.nextSID, r.SID+1)
 		c.setLimits(s)
 	}

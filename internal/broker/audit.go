@@ -64,11 +64,7 @@ func (c *Core) Audit(a Auditor) {
 		return true
 	})
 	t := &c.counts
-	sum := t.Delivered + t.Queued
-	for _, n := range t.Ledger {
-		sum += n
-	}
-	if sum != t.Accepted {
+	if sum := t.sum(); sum != t.Accepted {
 		a.Problem("ledger", fmt.Sprintf("it does not balance: %d accepted, but delivered, queued and dropped are %d", t.Accepted, sum))
 	}
 	if queued != t.Queued {

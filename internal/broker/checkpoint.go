@@ -447,6 +447,7 @@ func (c *Core) loadSession(k, v []byte) bool {
 	}
 	c.setLimits(s)
 	c.bySID[s.sid] = s
+	c.roster.enter(s)
 	if s.group != nil {
 		c.groups[s.group.key] = s
 		c.tree.Set(s.group.filter, s.sid, &subscription{group: s, filter: s.group.filter, qos: 2})

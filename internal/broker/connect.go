@@ -69,6 +69,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		c.volatile++
 		s.queue.SetVolatile(&c.allowance)
 		c.sessions[id] = s
+		c.roster.enter(s)
 		// CONNACK says that no session is left. The end of one may have been
 		// recorded only just now, and must not be undone by a crash.
 		l.after = c.last
@@ -84,6 +85,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		l.after = c.commit(&record.WillGone{ClientID: id})
 	}
 	s.link, l.session = l, s
+	c.online++
 	if w := p.Will; w != nil { // [MQTT-3.1.2-7]
 		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
 			Delay: min(w.Delay, expiry), Expiry: w.Expiry, Expires: w.HasExpiry, Forward: w.Forward}
@@ -198,6 +200,7 @@ const (
 func (c *Core) detach(l *Link, mode willMode, expiry *uint32) {
 	s := l.session
 	l.session, s.link = nil, nil
+	c.online--
 	l.closed = true
 	c.recordAcks(s)
 	s.sizes = nil
@@ -266,5 +269,6 @@ func (c *Core) applyEnded(s *Session, why DropReason) {
 		delete(c.sessions, s.clientID)
 	}
 	delete(c.bySID, s.sid)
+	c.roster.leave(s)
 	c.letHolder(s)
 }

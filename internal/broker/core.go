@@ -78,6 +78,7 @@ type Core struct {
 	now     Time
 
 	sessions map[string]*Session // by client identifier, durable or not
+	online   int                 // of sessions: those with a connection
 	bySID    map[uint64]*Session // durable sessions and groups
 	nextSID  uint64
 	volatile uint64 // sid of the next session without durable state
@@ -96,6 +97,7 @@ type Core struct {
 
 	counts    Totals
 	extents   extents
+	roster    roster
 	holders   holders
 	allowance session.Allowance
 	diskFull  bool
@@ -387,6 +389,7 @@ func (c *Core) Shutdown(now Time) {
 		c.recordAcks(s)
 		c.closeLink(l, packet.ServerShuttingDown, "the broker is shutting down", 0)
 		s.link, l.session = nil, nil
+		c.online--
 		if s.durable() {
 			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.Top()})
 		}
@@ -418,9 +421,10 @@ type NoticeKind uint8
 
 // The kinds of Notice.
 const (
-	NoticeLimit   NoticeKind = iota + 1 // a queue reached its limit; once per episode
-	NoticeExpired                       // a session expired, Count messages waited
-	NoticeDamaged                       // stored deliveries cannot be read
+	NoticeLimit      NoticeKind = iota + 1 // a queue reached its limit; once per episode
+	NoticeExpired                          // a session expired, Count messages waited
+	NoticeDamaged                          // stored deliveries cannot be read
+	NoticeUnbalanced                       // an account does not balance, see BalanceSlice; ClientID "": that of the whole broker
 )
 
 // Notices returns what happened since the last call.

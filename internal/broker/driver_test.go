@@ -172,7 +172,13 @@ func (d *driver) settle() {
 		if !d.hold {
 			d.tape.commit()
 		}
-		d.notices = append(d.notices, d.core.Notices()...)
+		d.core.BalanceSlice(2) // rounds go on through everything that happens
+		for _, n := range d.core.Notices() {
+			if n.Kind == NoticeUnbalanced && d.broken == nil {
+				d.broken = fmt.Errorf("the account of %q does not balance: %s", n.ClientID, n.Text)
+			}
+			d.notices = append(d.notices, n)
+		}
 		if !d.release() {
 			return
 		}
@@ -490,6 +496,9 @@ func (d *driver) check() error {
 	if err := d.audit(d.core); err != nil {
 		return err
 	}
+	if err := d.counts(); err != nil {
+		return err
+	}
 	for _, s := range d.core.bySID {
 		var sum uint64
 		if err := s.queue.Each(d.core.loader(s), func(_ uint64, e *session.Entry, _ session.State) bool {
@@ -519,6 +528,38 @@ func (d *driver) check() error {
 	}
 	if who, ok := core.Balance(); !ok {
 		return fmt.Errorf("after recovery the account of %q does not balance", who)
+	}
+	return nil
+}
+
+// counts looks whether what is counted as it changes is what there is.
+func (d *driver) counts() error {
+	c, want := d.core, Stats{Groups: len(d.core.groups), Waiting: d.core.counts.Queued, Retained: d.core.retained.Len()}
+	listed := map[*Session]bool{}
+	for _, s := range c.roster.list {
+		listed[s] = true
+	}
+	for _, s := range c.sessions {
+		if s.durable() {
+			want.Sessions++
+		}
+		if s.link != nil {
+			want.Connected++
+		}
+		if !listed[s] {
+			return fmt.Errorf("%q is not in the roster", s.clientID)
+		}
+	}
+	for _, g := range c.groups {
+		if !listed[g] {
+			return fmt.Errorf("%q is not in the roster", g.clientID)
+		}
+	}
+	if got := c.Stats(); got != want {
+		return fmt.Errorf("counted %+v, there is %+v", got, want)
+	}
+	if n := len(c.sessions) + len(c.groups); len(c.roster.list) != n {
+		return fmt.Errorf("%d in the roster, %d sessions and groups", len(c.roster.list), n)
 	}
 	return nil
 }

@@ -57,29 +57,31 @@ type Totals struct {
 	QoS0Lost  uint64 // QoS 0 messages not sent to a client that reads too slowly
 }
 
+// sum is what accepted must be.
+func (t *Totals) sum() uint64 {
+	sum := t.Delivered + t.Queued
+	for _, n := range t.Ledger {
+		sum += n
+	}
+	return sum
+}
+
 // Totals returns the account of the whole broker.
 func (c *Core) Totals() Totals { return c.counts }
 
 // Stats is what an operator sees first.
 type Stats struct {
-	Sessions  int // durable sessions
-	Connected int
+	Sessions  int    // durable sessions
+	Groups    int    // shared subscriptions, durable or not
+	Connected int    // sessions with a connection, durable or not
 	Waiting   uint64 // deliveries queued in durable sessions and groups
 	Retained  int
 }
 
-// Stats counts.
+// Stats tells how much there is. It costs the same however much that is.
 func (c *Core) Stats() Stats {
-	st := Stats{Waiting: c.counts.Queued, Retained: c.retained.Len()}
-	for _, s := range c.sessions {
-		if s.durable() {
-			st.Sessions++
-		}
-		if s.link != nil {
-			st.Connected++
-		}
-	}
-	return st
+	return Stats{Sessions: len(c.bySID) - len(c.groups), Groups: len(c.groups), Connected: c.online,
+		Waiting: c.counts.Queued, Retained: c.retained.Len()}
 }
 
 // SessionInfo describes one session.
@@ -130,6 +132,7 @@ func (c *Core) accepted(s *Session, n uint64) {
 	if s.durable() {
 		c.counts.Accepted += n
 		c.counts.Queued += n
+		c.roster.queues(s, n)
 	}
 }
 
@@ -138,6 +141,7 @@ func (c *Core) delivered(s *Session, n uint64) {
 	if s.durable() {
 		c.counts.Delivered += n
 		c.counts.Queued -= n
+		c.roster.queues(s, -n)
 	}
 }
 
@@ -146,6 +150,7 @@ func (c *Core) dropped(s *Session, r DropReason, n uint64) {
 	if s.durable() {
 		c.counts.Ledger[r] += n
 		c.counts.Queued -= n
+		c.roster.queues(s, -n)
 	}
 }
 
@@ -155,6 +160,7 @@ func (c *Core) moved(from *Session, n uint64) {
 	if from.durable() {
 		c.counts.Accepted -= n
 		c.counts.Queued -= n
+		c.roster.queues(from, -n)
 	}
 }
 
@@ -163,11 +169,10 @@ func (c *Core) moved(from *Session, n uint64) {
 func (c *Core) Balance() (who string, ok bool) {
 	var queued uint64
 	check := func(s *Session) bool {
-		n := uint64(s.queue.Len())
 		if s.durable() {
-			queued += n
+			queued += uint64(s.queue.Len())
 		}
-		return s.counts.Accepted == s.counts.Delivered+n+s.counts.Dropped()
+		return s.balanced()
 	}
 	for _, s := range c.sessions {
 		if !check(s) {
@@ -179,12 +184,7 @@ func (c *Core) Balance() (who string, ok bool) {
 			return g.clientID, false
 		}
 	}
-	t := &c.counts
-	sum := t.Delivered + t.Queued
-	for _, n := range t.Ledger {
-		sum += n
-	}
-	if queued != t.Queued || sum != t.Accepted {
+	if t := &c.counts; queued != t.Queued || t.sum() != t.Accepted {
 		return "the whole broker", false
 	}
 	return "", true

@@ -41,6 +41,7 @@ type Session struct {
 	sizes    map[uint64]uint32 // sizes of deliveries in flight, of a sized queue
 	sending  Position          // of the record that has to be durable before anything is sent
 	timerAt  Time              // earliest entry in the timers for it, 0: none
+	listed   int               // its place in Core.roster, from 1; 0: none
 	holdsAt  int               // without durable state: its place in Core.holders, from 1; 0: none
 	seen     uint64            // number of the match that saw it
 	seenAt   int

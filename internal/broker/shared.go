@@ -68,6 +68,7 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 		g.expiry = NeverExpires
 		c.groups[key] = g
 		c.bySID[g.sid] = g
+		c.roster.enter(g)
 		if old != nil {
 			c.inherit(old, g)
 		}
@@ -83,6 +84,7 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 func (c *Core) inherit(old, g *Session) {
 	c.tree.Delete(old.group.filter, old.sid)
 	delete(c.bySID, old.sid)
+	c.roster.leave(old)
 	var to []*subscription
 	for _, m := range old.group.members {
 		m.sub.group = g

@@ -639,10 +639,14 @@ func (l *life) turn() {
 	l.core.Flush(now)
 	l.balance("flush")
 	l.limits()
+	l.core.BalanceSlice(2) // the look of a running broker, which must see no mistake where none is
 	for _, n := range l.core.Notices() {
 		w.log("notice for %s: %s, %d", n.ClientID, n.Text, n.Count)
 		if n.Kind == broker.NoticeExpired {
 			w.model.left(n.ClientID)
+		}
+		if n.Kind == broker.NoticeUnbalanced {
+			w.fail("an account that balances is said not to: %q: %s", n.ClientID, n.Text)
 		}
 		if n.Kind == broker.NoticeDamaged {
 			w.fail("deliveries of %s cannot be read: %s", n.ClientID, n.Text)

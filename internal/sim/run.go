@@ -247,6 +247,9 @@ func (w *world) shrink() {
 			w.fail("the account of %s: %d accepted, %d delivered, %d in the ledger", c.id, info.Counts.Accepted, info.Counts.Delivered, info.Counts.Dropped())
 		}
 	}
+	if l.core.Checks().Rounds == 0 {
+		w.fail("the accounts were never looked at")
+	}
 	l.bound()
 	w.swarm.compareEvery = 1
 	l.compare()

@@ -23,6 +23,7 @@ type socket struct {
 
 var errNoPoller = errors.New("conn: no poller on this system")
 
+func bare(net.Conn) *socket                      { return nil }
 func detachable(net.Conn) bool                   { return false }
 func newPoller() (*poller, error)                { return nil, errNoPoller }
 func (p *poller) close()                         {}
@@ -33,3 +34,6 @@ func (s *socket) forget()                        {}
 func (s *socket) rawConn() syscall.RawConn       { return nil }
 func (s *socket) leave()                         {}
 func (s *socket) read([]byte) (int, bool, error) { return 0, false, errNoPoller }
+
+// Listener returns l: there are no pollers on this system that need another.
+func (ps *Pollers) Listener(l net.Listener, _ net.KeepAliveConfig) net.Listener { return l }

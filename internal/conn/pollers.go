@@ -48,30 +48,55 @@ func (ps *Pollers) Close() {
 // take makes nc a socket of one of the pollers; nil: it cannot be one, and is
 // left as it is.
 func (ps *Pollers) take(nc net.Conn) *socket {
-	if ps == nil || !detachable(nc) {
+	if ps == nil {
+		return nil
+	}
+	s := bare(nc)
+	if s == nil && !detachable(nc) {
 		return nil
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if s != nil {
+		s.p = ps.pick() // there is one, for its listener was here before
+		return s
+	}
 	if ps.over {
 		return nil
 	}
-	i := ps.next % ps.max
-	ps.next = i + 1
-	if i == len(ps.list) {
-		p, err := newPoller()
-		if err != nil {
-			ps.max = len(ps.list)
-			if ps.max == 0 {
-				ps.over = true // connections have goroutines then
-				return nil
-			}
-			i = 0
-		} else {
-			ps.list = append(ps.list, p)
-		}
+	if p := ps.pick(); p != nil {
+		return p.detach(nc)
 	}
-	return ps.list[i].detach(nc)
+	return nil
+}
+
+// ready tells whether there are pollers.
+func (ps *Pollers) ready() bool {
+	if ps == nil {
+		return false
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return !ps.over && ps.pick() != nil
+}
+
+// pick returns the poller whose turn it is, nil if there is none to be had. ps.mu is
+// held.
+func (ps *Pollers) pick() *poller {
+	if len(ps.list) < ps.max && !ps.over {
+		p, err := newPoller()
+		if err == nil {
+			ps.list = append(ps.list, p)
+			return p
+		}
+		ps.max = len(ps.list)
+		ps.over = ps.max == 0 // connections have goroutines then
+	}
+	if len(ps.list) == 0 {
+		return nil
+	}
+	ps.next = (ps.next + 1) % len(ps.list)
+	return ps.list[ps.next]
 }
 
 // What a polled connection does with what it reads.

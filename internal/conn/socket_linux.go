@@ -18,7 +18,7 @@ import (
 // who is: the poller, as long as it reads it, and a writer during each write. The
 // last one closes it. Close only shuts the socket down, which ends all of that.
 type socket struct {
-	p      *poller
+	p      *poller // nil: of a bareListener, and not taken yet
 	c      *Conn
 	fd     int
 	remote string
@@ -48,18 +48,8 @@ func detachable(nc net.Conn) bool {
 
 // detach takes the socket out of nc, which is closed.
 func (p *poller) detach(nc net.Conn) *socket {
-	raw, err := nc.(syscall.Conn).SyscallConn()
+	fd, err := duplicate(nc.(syscall.Conn))
 	if err != nil {
-		return nil
-	}
-	fd := -1
-	raw.Control(func(have uintptr) {
-		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, have, syscall.F_DUPFD_CLOEXEC, 0)
-		if errno == 0 {
-			fd = int(n)
-		}
-	})
-	if fd < 0 {
 		return nil
 	}
 	s := &socket{p: p, fd: fd, users: 1}
@@ -67,6 +57,27 @@ func (p *poller) detach(nc net.Conn) *socket {
 		s.remote = a.String()
 	}
 	nc.Close() // the copy keeps the connection
+	return s
+}
+
+// duplicate gives a descriptor of the same socket.
+func duplicate(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := raw.Control(func(have uintptr) {
+		n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, have, syscall.F_DUPFD_CLOEXEC, 0)
+		if fd = int(n); errno != 0 {
+			err = errno
+		}
+	})
+	return fd, errors.Join(cerr, err)
+}
+
+// bare tells whether nc is a socket that only a poller can use.
+func bare(nc net.Conn) *socket {
+	s, _ := nc.(*socket)
 	return s
 }
 
@@ -235,6 +246,9 @@ func (s *socket) Write(b []byte) (n int, err error) {
 
 // Close implements [net.Conn].
 func (s *socket) Close() error {
+	if s.p == nil {
+		return syscall.Close(s.fd) // nobody else has it yet
+	}
 	s.mu.Lock()
 	was := s.closed
 	s.closed = true

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
+// KeepAlive is TCP's own keep alive for connections. MQTT has another, and clients
+// that turn that off get this one: a client that vanished must not be kept for ever.
+var KeepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 8}
+
 // Listen opens the address. The error says what is in the way and how to mend
 // it; it wraps that of the system.
 func Listen(ctx context.Context, a Address) (net.Listener, error) {
 	if a.Network == "unix" {
 		return listenUnix(ctx, a)
 	}
-	lc := net.ListenConfig{
-		// MQTT has its own keep alive, and clients that turn it off get the
-		// system's: a client that vanished must not be kept for ever.
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 8},
-	}
+	lc := net.ListenConfig{KeepAliveConfig: KeepAlive}
 	l, err := lc.Listen(ctx, "tcp", a.Address)
 	if err != nil {
 		return nil, explain(a, err)

@@ -97,7 +97,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			s.closeListeners()
 			return nil, errors.Join(err, store.close())
 		}
-		s.listeners = append(s.listeners, l)
+		s.listeners = append(s.listeners, s.conns.Pollers.Listener(l, listen.KeepAlive))
 	}
 	s.listeners = append(s.listeners, o.Listeners...)
 	s.openControl()

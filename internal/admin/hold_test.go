@@ -13,7 +13,10 @@ import (
 type fake struct {
 	released chan struct{}
 	err      error
+	status   *Status
 }
+
+func (f *fake) Status() *Status { return f.status }
 
 func (f *fake) Hold(context.Context) (Snapshot, func(), error) {
 	return Snapshot{PID: 42, Position: 1000, Segments: []File{{"1.seg", 64}}}, func() { close(f.released) }, f.err

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/prometheus/common/expfmt"
 )
 
 // Server answers on a control socket.
@@ -24,6 +26,8 @@ func NewServer(b Broker, log *slog.Logger) *Server {
 	s := &Server{broker: b, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/hold", s.hold)
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	s.http.Handler = mux
 	s.http.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return s
@@ -72,4 +76,28 @@ func (s *Server) hold(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	}
 	s.log.Info("the files are not held any more", "position", snapshot.Position)
+}
+
+// ask answers with what the broker says of itself.
+func (s *Server) ask(w http.ResponseWriter, contentType string, write func(*Status) error) {
+	st := s.broker.Status()
+	if st == nil {
+		http.Error(w, "the broker is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	_ = write(st) // who asked is gone
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	s.ask(w, "application/json", func(st *Status) error { return json.NewEncoder(w).Encode(st) })
+}
+
+// metrics is at the path where those who gather metrics look.
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	if format != expfmt.FmtOpenMetrics {
+		format = expfmt.FmtText // no protocol buffers
+	}
+	s.ask(w, string(format), func(st *Status) error { return st.Metrics(w, format) })
 }

@@ -28,4 +28,6 @@ type File struct {
 type Broker interface {
 	// Hold takes a snapshot and holds it until release is called.
 	Hold(ctx context.Context) (s Snapshot, release func(), err error)
+	// Status tells how it is; nil when the broker ends.
+	Status() *Status
 }

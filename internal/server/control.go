@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/admin"
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
@@ -34,7 +35,7 @@ func (s *Server) openControl() {
 	}
 	l, err := admin.Listen(s.opt.DataDir)
 	if err != nil {
-		s.log.Warn("there is no control socket: a backup needs the broker stopped", "error", err)
+		s.log.Warn("there is no control socket: a backup needs the broker stopped, and nobody can ask for its status", "error", err)
 		return
 	}
 	c := &control{s: s}
@@ -90,4 +91,55 @@ func (c *control) Hold(context.Context) (admin.Snapshot, func(), error) {
 		snap.Position = s.store.journal.Durable()
 	}
 	return snap, release, nil
+}
+
+// dropWords are the reasons in the ledger as metrics name them, which never changes.
+var dropWords = map[broker.DropReason]string{
+	broker.DropMessageExpired: "message_expired",
+	broker.DropSessionExpired: "session_ended",
+	broker.DropQueueLimit:     "queue_limit",
+	broker.DropTooLarge:       "too_large",
+	broker.DropPurged:         "purged",
+	broker.DropDamaged:        "damaged",
+	broker.DropRejected:       "refused_by_client",
+}
+
+// mostNamed is how many accounts that do not balance a status names.
+const mostNamed = 10
+
+// Status implements [admin.Broker]. It costs the loop the same however many sessions there are.
+func (c *control) Status() *admin.Status {
+	s := c.s
+	st := &admin.Status{Version: s.opt.Version, PID: os.Getpid(), Data: s.opt.DataDir, Started: s.started.UTC()}
+	if data, err := filepath.Abs(s.opt.DataDir); err == nil {
+		st.Data = data
+	}
+	ok := s.Query(func(core *broker.Core) {
+		l := s.loop
+		n, t, k := core.Stats(), core.Totals(), core.Checks()
+		st.Sessions, st.Connected, st.Groups, st.Retained = n.Sessions, n.Connected, n.Groups, n.Retained
+		st.DiskFull = l.save.full
+		st.Ledger = admin.Ledger{Accepted: t.Accepted, Delivered: t.Delivered, Waiting: t.Queued, Gaps: t.Gaps, GapBytes: t.GapBytes}
+		for r, dropped := range t.Ledger {
+			why := broker.DropReason(r)
+			st.Ledger.Dropped = append(st.Ledger.Dropped, admin.Drop{Reason: dropWords[why], Text: why.String(), Count: dropped})
+		}
+		st.Traffic = admin.Traffic{Published: t.Published, Refused: t.Refused, QoS0Lost: t.QoS0Lost}
+		st.Checks = admin.Checks{Rounds: k.Rounds, Accounts: k.Accounts, Imbalances: k.Found, Which: []admin.Imbalance{}}
+		if ended := l.ledger.ended; k.Rounds > 0 {
+			ended = ended.UTC()
+			st.Checks.Last, st.Checks.Took = &ended, l.ledger.took.Seconds()
+		}
+		count, first := core.Unbalanced(mostNamed)
+		st.Checks.Unbalanced = count
+		for _, b := range first {
+			st.Checks.Which = append(st.Checks.Which, admin.Imbalance{Session: b.ClientID, What: b.What})
+		}
+	})
+	if !ok {
+		return nil
+	}
+	st.Bytes = s.store.size()
+	st.Taken = time.Now().UTC()
+	return st
 }

@@ -31,6 +31,8 @@ type loop struct {
 	space space
 	turns turns
 
+	ledger ledger
+
 	timer   *time.Timer // wakes the loop for the core
 	timerAt broker.Time // 0: not set
 	inline  bool        // commit here: there is no disk to wait for
@@ -41,6 +43,7 @@ type loop struct {
 func (l *loop) run() {
 	defer l.timer.Stop()
 	defer l.save.timer.Stop()
+	defer l.ledger.timer.Stop()
 	for again := true; !l.ended; {
 		if !again {
 			<-l.in.wake
@@ -73,6 +76,7 @@ func (l *loop) turn() (again bool) {
 	l.tick(now)
 	l.core.Flush(now)
 	l.commit(durable)
+	l.balance(now)
 	l.tell()
 	began := time.Now()
 	saving := l.checkpoint(now)
@@ -166,6 +170,13 @@ func (l *loop) tell() {
 		switch n.Kind {
 		case broker.NoticeDamaged:
 			l.s.log.Error("stored messages of a session cannot be read", "client", n.ClientID, "what", n.Text, "count", n.Count)
+		case broker.NoticeUnbalanced:
+			const defect = "this is a defect of the program, please report it; make a backup, which is checked as it is made"
+			if n.ClientID == "" {
+				l.s.log.Error("the account of all sessions together does not balance: "+defect, "what", n.Text)
+			} else {
+				l.s.log.Error("the account of a session does not balance: "+defect, "client", n.ClientID, "what", n.Text)
+			}
 		case broker.NoticeLimit:
 			l.s.log.Warn("a queue has reached its limit", "client", n.ClientID, "what", n.Text, "count", n.Count)
 		default:

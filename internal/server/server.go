@@ -28,6 +28,7 @@ type Server struct {
 	loop    *loop
 	control *control // nil: no files to hold
 	conns   conn.Config
+	started time.Time
 
 	commit     chan struct{} // capacity 1: something is sealed
 	removing   atomic.Bool
@@ -100,6 +101,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		s.listeners = append(s.listeners, s.conns.Pollers.Listener(l, listen.KeepAlive))
 	}
 	s.listeners = append(s.listeners, o.Listeners...)
+	s.started = time.Now()
 	s.openControl()
 	go s.run()
 	s.announce(found)
@@ -130,6 +132,7 @@ func assemble(o Options, store *storage, core *broker.Core) *Server {
 		timer: stoppedTimer(in.poke), save: checkpoint{begun: clock.now()},
 		space: space{plan: reclaim.Space{SegmentSize: o.SegmentSize}},
 	}
+	s.loop.ledger.timer = stoppedTimer(in.poke)
 	s.loop.save.timer = stoppedTimer(func() {
 		in.call(func() { s.loop.save.armed = false })
 	})

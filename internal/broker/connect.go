@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )
@@ -108,12 +109,15 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 			ack.HasServerKeepAlive, ack.ServerKeepAlive = true, k
 		}
 	}
-	if err := s.queue.Rewind(c.loader(s)); err != nil {
+	err := s.queue.Rewind(c.loader(s))
+	if err != nil && !errors.Is(err, ErrNotNow) {
 		c.damaged(s, err)
 	}
 	l.first = s.queue.Sent()
 	c.send(l, ack, l.after)
-	c.touch(s)
+	if !c.notNow(l, err) {
+		c.touch(s)
+	}
 }
 
 func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -45,9 +46,15 @@ type Config struct {
 	// NewClientID makes an identifier for a client that has none; it is asked
 	// again when the identifier is in use.
 	NewClientID func() string
-	// Chunk reads a queue chunk that only the checkpoint store holds.
+	// Chunk reads a queue chunk that only the checkpoint store holds. An error is the
+	// end of what is in it, but for one that wraps [ErrNotNow].
 	Chunk func(sid, first uint64) ([]byte, error)
 }
+
+// ErrNotNow is wrapped by errors of [Config.Chunk] that may be gone the next time, and
+// say nothing about the chunk: too many open files. Connections that it is read for end,
+// and what is in it waits for the next ones.
+var ErrNotNow = errors.New("it may be readable later")
 
 // NeverExpires is a session expiry interval that does not end.
 const NeverExpires = 0xFFFFFFFF
@@ -425,6 +432,7 @@ const (
 	NoticeExpired                          // a session expired, Count messages waited
 	NoticeDamaged                          // stored deliveries cannot be read
 	NoticeUnbalanced                       // an account does not balance, see BalanceSlice; ClientID "": that of the whole broker
+	NoticeNotNow                           // stored deliveries cannot be read now, and the connection ends
 )
 
 // Notices returns what happened since the last call.

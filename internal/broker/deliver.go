@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"github.com/holdfast-mqtt/holdfast/internal/session"
@@ -24,6 +26,9 @@ func (c *Core) pump(s *Session) {
 	var snd session.Sending
 	for s.queue.Inflight() < l.quota {
 		ok, err := s.queue.Take(&snd, c.loader(s))
+		if c.notNow(l, err) {
+			return
+		}
 		if err != nil {
 			c.damaged(s, err)
 			continue
@@ -73,6 +78,17 @@ func (c *Core) pump(s *Session) {
 		}
 		f.ID = id
 	}
+}
+
+// notNow ends the connection l when err says that the queue may be readable later: what
+// waits in it comes when the client is back.
+func (c *Core) notNow(l *Link, err error) bool {
+	if !errors.Is(err, ErrNotNow) {
+		return false
+	}
+	c.notice(NoticeNotNow, l.session.clientID, err.Error(), 0)
+	c.closeLink(l, packet.ServerBusy, "the waiting messages cannot be read now", c.last)
+	return true
 }
 
 // damaged accounts for deliveries whose chunk of the queue cannot be read.

@@ -24,6 +24,8 @@ type driver struct {
 	hold  bool // the disk is slow: nothing becomes durable by itself
 	gap   Gap  // records that a start finds lost
 
+	unread error // of every read of a chunk; nil: the shelf is read
+
 	clients []*client
 	ids     int
 	out     []string
@@ -48,7 +50,12 @@ type client struct {
 func newDriver(cfg Config) *driver {
 	d := &driver{cfg: cfg, tape: newTape(), shelf: newShelf(), now: 1_000_000}
 	d.cfg.NewClientID = func() string { d.ids++; return fmt.Sprintf("auto-%d", d.ids) }
-	d.cfg.Chunk = func(sid, first uint64) ([]byte, error) { return d.shelf.chunk(sid, first) }
+	d.cfg.Chunk = func(sid, first uint64) ([]byte, error) {
+		if d.unread != nil {
+			return nil, d.unread
+		}
+		return d.shelf.chunk(sid, first)
+	}
 	if err := d.start(); err != nil {
 		panic(err) // there is nothing to read
 	}

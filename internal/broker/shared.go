@@ -160,13 +160,20 @@ func (c *Core) dispatch(g *Session) {
 		var snd session.Sending
 		if len(gr.returned) > 0 {
 			snd.Number = gr.returned[0]
+			err := g.queue.Peek(snd.Number, &snd.Entry, c.loader(g))
+			if c.notNow(m.sub.session.link, err) {
+				break
+			}
 			gr.returned = gr.returned[1:]
-			if err := g.queue.Peek(snd.Number, &snd.Entry, c.loader(g)); err != nil {
+			if err != nil {
 				c.dropOne(g, snd.Number, DropDamaged)
 				continue
 			}
 		} else {
 			ok, err := g.queue.Take(&snd, c.loader(g))
+			if c.notNow(m.sub.session.link, err) {
+				break
+			}
 			if err != nil {
 				c.damaged(g, err)
 				continue

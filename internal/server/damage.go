@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
@@ -23,8 +24,16 @@ func (s *storage) checkpoint(o *Options, fs vfs.FS) (*broker.Core, error) {
 		return nil, err
 	}
 	cfg := o.core()
-	cfg.Chunk = func(sid, first uint64) ([]byte, error) {
-		return store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first))
+	cfg.Chunk = func(sid, first uint64) (chunk []byte, err error) {
+		for range readAttempts {
+			if chunk, err = store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first)); !errors.Is(err, syscall.EIO) {
+				break
+			}
+		}
+		if err != nil && !state.Lost(err) && !errors.Is(err, syscall.EIO) {
+			err = fmt.Errorf("%w: %w", broker.ErrNotNow, err)
+		}
+		return chunk, err
 	}
 	core := broker.New(cfg, appender{s})
 	if err := core.Load(source{store}); err != nil {

@@ -177,6 +177,8 @@ func (l *loop) tell() {
 			} else {
 				l.s.log.Error("the account of a session does not balance: "+defect, "client", n.ClientID, "what", n.Text)
 			}
+		case broker.NoticeNotNow:
+			l.s.log.Error("the queue of a session cannot be read now; the connection ends, and the messages wait", "client", n.ClientID, "error", n.Text)
 		case broker.NoticeLimit:
 			l.s.log.Warn("a queue has reached its limit", "client", n.ClientID, "what", n.Text, "count", n.Count)
 		default:

@@ -398,6 +398,10 @@ func (c *client) receive(k *conn, p any) {
 		}
 		switch p.Code {
 		case packet.SessionTakenOver, packet.ServerShuttingDown, packet.QuotaExceeded:
+		case packet.ServerBusy:
+			if w.report.ReadErrors == 0 {
+				w.fail("%s is disconnected: %v %s", c.id, p.Code, p.Reason)
+			}
 		default:
 			w.fail("%s is disconnected: %v %s", c.id, p.Code, p.Reason)
 		}

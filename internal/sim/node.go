@@ -429,6 +429,11 @@ func (l *life) config() broker.Config {
 		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits, VolatileMemory: s.volatileMemory,
 		NewClientID: func() string { n++; return fmt.Sprintf("assigned-%d-%d", l.no, n) },
 		Chunk: func(sid, first uint64) ([]byte, error) {
+			if l.up && l.n.w.oneIn(s.readErrors) && !l.n.copying {
+				l.n.w.report.ReadErrors++
+				l.n.w.log("a chunk of session %d cannot be read now", sid)
+				return nil, fmt.Errorf("%w: too many open files", broker.ErrNotNow)
+			}
 			l.n.w.report.ChunksRead++
 			return l.store.Get(byte(broker.TableChunk), broker.ChunkKey(sid, first))
 		},

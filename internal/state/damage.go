@@ -32,11 +32,21 @@ func Damaged(dir string, err error) error {
 	if err == nil || errors.As(err, &already) {
 		return err
 	}
-	if pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMeta) ||
-		strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "corrupt") {
+	if damage(err) {
 		return &DamagedError{dir, err}
 	}
 	return err
+}
+
+func damage(err error) bool {
+	return pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMeta) ||
+		strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "corrupt")
+}
+
+// Lost tells whether err, of [Store.Get], says that the value is gone or damaged: no
+// other try will find it.
+func Lost(err error) bool {
+	return err != nil && (errors.Is(err, ErrNotFound) || damage(err))
 }
 
 var errMeta = errors.New("it does not say what it holds")

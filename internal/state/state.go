@@ -94,8 +94,8 @@ func Open(o Options) (*Store, error) {
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) { log.Errorf("%s", i) }, // whoever reads it gets an error
 			BackgroundError: func(err error) {
-				if !open.Load() {
-					life.die(err) // pebble.Open would try again for ever, and not return
+				if !open.Load() && !damage(err) {
+					life.die(err) // a disk that is full: pebble.Open would try again for ever
 				}
 			},
 		},

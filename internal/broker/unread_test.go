@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
+
+// A queue that is on the disk and cannot be read now costs a connection, and no message:
+// for a session, and for a group.
+func TestQueueUnreadableForNow(t *testing.T) {
+	for _, filter := range []string{"t", "$share/g/t"} {
+		t.Run(filter, func(t *testing.T) {
+			const messages = 2*session.ChunkEntries + 10
+			d := newDriver(Config{MaxInflight: 65535})
+			connect := func() *client {
+				c := d.dial("c", packet.V5, 0)
+				d.packet(c, &packet.Connect{Version: packet.V5, ClientID: "c", SessionExpiry: 3600, ReceiveMaximum: 65535})
+				d.settle()
+				return c
+			}
+			c := connect()
+			d.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: filter, QoS: 1}}})
+			d.settle()
+			d.lose(c, CauseLost)
+			p := d.dial("p", packet.V5, 0)
+			d.packet(p, &packet.Connect{Version: packet.V5, ClientID: "p", CleanStart: true})
+			for i := range messages {
+				d.publish(p, packet.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i + 1), Payload: []byte(fmt.Sprint(i))})
+			}
+			d.settle()
+			d.lose(p, CauseLost)
+			d.settle()
+			d.checkpoint()
+			if err := d.restart(1000); err != nil {
+				t.Fatal(err)
+			}
+			d.take()
+
+			d.unread = fmt.Errorf("%w: too many open files", ErrNotNow)
+			for range 2 {
+				if c = connect(); !c.closed {
+					t.Errorf("the connection goes on: %q", d.out)
+				}
+				for _, line := range d.take() {
+					if strings.Contains(line, "PUBLISH") {
+						t.Errorf("sent: %s", line)
+					}
+				}
+				d.lose(c, CauseLost)
+				d.settle()
+			}
+			total := d.core.Totals()
+			if total.Queued != messages || total.Ledger[DropDamaged] != 0 {
+				t.Errorf("%d wait, %d are damaged", total.Queued, total.Ledger[DropDamaged])
+			}
+
+			d.unread = nil
+			got := 0
+			d.see = func(_ *client, e *Effect) {
+				if e.Kind == EffDeliver {
+					got++
+				}
+			}
+			connect()
+			if got != messages {
+				t.Errorf("%d of %d messages came", got, messages)
+			}
+			d.see = nil
+			if err := d.check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// One that is damaged goes to the ledger, and the connection goes on.
+func TestQueueUnreadableForGood(t *testing.T) {
+	d := newDriver(Config{})
+	connect := func() *client {
+		c := d.dial("c", packet.V5, 0)
+		d.packet(c, &packet.Connect{Version: packet.V5, ClientID: "c", SessionExpiry: 3600, ReceiveMaximum: 65535})
+		d.settle()
+		return c
+	}
+	c := connect()
+	d.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "t", QoS: 1}}})
+	d.settle()
+	d.lose(c, CauseLost)
+	p := d.dial("p", packet.V5, 0)
+	d.packet(p, &packet.Connect{Version: packet.V5, ClientID: "p", CleanStart: true})
+	const messages = session.ChunkEntries + 10 // a short queue is in the row of its session
+	for i := range messages {
+		d.publish(p, packet.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i + 1), Payload: []byte("x")})
+	}
+	d.settle()
+	d.checkpoint()
+	if err := d.restart(1000); err != nil {
+		t.Fatal(err)
+	}
+	d.unread = errors.New("damaged")
+	if c = connect(); c.closed {
+		t.Error("the connection is over")
+	}
+	if total := d.core.Totals(); total.Queued != 0 || total.Ledger[DropDamaged] != messages {
+		t.Errorf("%d wait, %d are damaged", total.Queued, total.Ledger[DropDamaged])
+	}
+}

@@ -148,7 +148,8 @@ var sweeps = []sweep{
 		name: "pairs", title: "Connections that are busy", axis: "pairs of publisher and consumer, 10 in flight each, QoS 1", values: []int{1, 10, 100, 1_000, 4_000},
 		open: func(x int) int { return 2 * x },
 		loads: func(x, n int) []string {
-			return []string{fmt.Sprintf("pairs:pubs=%d,n=%d", x, min(or(n, 200_000), 20_000*x))}
+			// As many that the publishers' connecting, which is in it, is a small part.
+			return []string{fmt.Sprintf("pairs:pubs=%d,n=%d", x, min(max(or(n, 200_000), 250*x), 20_000*x))}
 		},
 		graphs: []graph{
 			{"throughput", "messages a second", true, []line{{"delivered", 0, "delivered"}}},

@@ -135,10 +135,8 @@ func short(v float64) string {
 	switch {
 	case v >= 1e6:
 		return trimmed(v/1e6) + " M"
-	case v >= 1e4:
-		return trimmed(v/1e3) + " k"
 	case v >= 1e3:
-		return grouped(v, 0)
+		return trimmed(v/1e3) + " k"
 	}
 	return trimmed(v)
 }

@@ -35,7 +35,6 @@ func (r *Report) WriteDocument(name, pictures string) error {
 				return err
 			}
 		}
-		text = between(text, "growth", r.conditions())
 		for i, sweep := range names {
 			var body strings.Builder
 			fmt.Fprintf(&body, "### %s\n\n", titles[i])
@@ -47,7 +46,7 @@ func (r *Report) WriteDocument(name, pictures string) error {
 				}
 				body.WriteByte('\n')
 			}
-			body.WriteString(markdownTable(r.sweepLines(sweep)))
+			body.WriteString(markdownTable(r.sweepLines(sweep)) + "\n" + r.conditions())
 			text = between(text, "growth, "+sweep, body.String())
 		}
 	}

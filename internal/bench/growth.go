@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // sweep is loads that differ in one number, from small to large.
@@ -161,7 +162,15 @@ var sweeps = []sweep{
 
 // Growth is sweeps to run.
 type Growth struct {
-	points [][]point // of each sweep
+	points [][]point // of each sweep, empty: it does not run
+}
+
+// Sweeps are their names.
+func Sweeps() (names []string) {
+	for _, w := range sweeps {
+		names = append(names, w.name)
+	}
+	return names
 }
 
 // point is a value of a sweep.
@@ -170,13 +179,21 @@ type point struct {
 	specs []Spec
 }
 
-// NewGrowth makes the sweeps without the values above upto (0: all) and without
+// NewGrowth makes the sweeps of those names (none: all) without the values above upto (0: all) and without
 // those that need more than files open connections; the last value that is
 // possible takes their place. messages bounds how many are sent where they are
 // not what grows; 0: as many as usual.
-func NewGrowth(upto, files, messages int) (*Growth, error) {
-	g := &Growth{}
-	for _, w := range sweeps {
+func NewGrowth(names []string, upto, files, messages int) (*Growth, error) {
+	for _, name := range names {
+		if !slices.Contains(Sweeps(), name) {
+			return nil, fmt.Errorf("growth:%s: what grows is one of %s", name, strings.Join(Sweeps(), ", "))
+		}
+	}
+	g := &Growth{points: make([][]point, len(sweeps))}
+	for i, w := range sweeps {
+		if len(names) > 0 && !slices.Contains(names, w.name) {
+			continue
+		}
 		var points []point
 		for _, x := range w.bounded(upto, files) {
 			p := point{x: x}
@@ -189,7 +206,7 @@ func NewGrowth(upto, files, messages int) (*Growth, error) {
 			}
 			points = append(points, p)
 		}
-		g.points = append(g.points, points)
+		g.points[i] = points
 	}
 	return g, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestGrowthSpecs(t *testing.T) {
-	g, err := NewGrowth(0, 1<<20, 0)
+	g, err := NewGrowth(nil, 0, 1<<20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,6 +30,18 @@ func TestGrowthSpecs(t *testing.T) {
 		if !slices.Contains(all, want) {
 			t.Errorf("%s does not run; there are\n%s", want, strings.Join(all, "\n"))
 		}
+	}
+	some, err := NewGrowth([]string{"payload", "pairs"}, 0, 1<<20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range some.Specs() {
+		if s.Name != "live" && s.Name != "pairs" {
+			t.Errorf("%s runs, and nobody asked for it", s)
+		}
+	}
+	if _, err := NewGrowth([]string{"wating"}, 0, 1<<20, 0); err == nil || !strings.Contains(err.Error(), "waiting, sessions,") {
+		t.Errorf("a sweep that there is not: %v", err)
 	}
 	// A broadcast goes to the sessions that the scenario before it has made.
 	for _, a := range acts(g.Specs()) {
@@ -57,7 +69,7 @@ func TestGrowthIsBounded(t *testing.T) {
 			t.Errorf("up to %d with %d files: %v, want %v", test.upto, test.files, got, test.want)
 		}
 	}
-	g, err := NewGrowth(100, 1<<20, 50)
+	g, err := NewGrowth(nil, 100, 1<<20, 50)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +83,7 @@ func TestGrowthIsBounded(t *testing.T) {
 // grown is a report in which the CPU time of all fan-outs is three microseconds.
 func grown(t *testing.T, rates bool) *Report {
 	t.Helper()
-	g, err := NewGrowth(100, 1<<20, 0)
+	g, err := NewGrowth(nil, 100, 1<<20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +195,7 @@ func TestDocument(t *testing.T) {
 		first = string(b)
 	}
 	for _, want := range []string{"# Ours\n", "It bends at 7.\n", "](curves/fanout-cpu.svg)", "| 100 | 2,000 | 2,000 | 3.00 | 3.00 |\n",
-		"`holdfast bench growth --rounds 3`", "<!-- bench: growth -->"} {
+		"`holdfast bench growth --rounds 3`"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q in\n%s", want, first)
 		}

@@ -173,7 +173,7 @@ func joinText(a, b string) string {
 // allowance is the time that a scenario may take, when one of usual size has
 // limit.
 func (s Spec) allowance(limit time.Duration) time.Duration {
-	times := max(1, s.Messages/2_000_000, s.Subscribers/200_000)
+	times := max(1, s.Messages/2_000_000, s.Subscribers/50_000)
 	if s.Name == "broadcast" || s.Name == "broadcast-drain" {
 		times = max(times, s.Messages*s.Subscribers/100_000_000)
 	}

@@ -271,11 +271,13 @@ func (r *Report) targetLines() [][]string {
 	return lines
 }
 
-// targetSum counts the verdicts.
+// targetSum counts the verdicts, and says what F was.
 func (r *Report) targetSum() string {
 	count := make(map[string]int)
+	smaller := false
 	for _, v := range r.Targets {
 		count[v.Verdict]++
+		smaller = smaller || v.Smaller
 	}
 	var parts []string
 	for _, verdict := range []string{"beyond", "met", "missed", notMeasured} {
@@ -283,5 +285,12 @@ func (r *Report) targetSum() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, verdict))
 		}
 	}
-	return strings.Join(parts, ", ")
+	text := strings.Join(parts, ", ")
+	if smaller {
+		text += ", of loads smaller than those that the targets are about"
+	}
+	if row := r.row(Spec{"ingest", usual, 0}, "taken over"); row != nil && row.Floor != nil {
+		text += fmt.Sprintf("; F(100) was %s/s", Figure(row.Floor.Median))
+	}
+	return text
 }

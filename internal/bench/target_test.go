@@ -132,8 +132,12 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s: %q, %q, %q; want %+v", test.what, v.Verdict, v.Measured, v.outcome(), test)
 		}
 	}
-	if got, want := r.targetSum(), "2 beyond, 2 met, 2 missed, 14 not measured"; got != want {
+	if got, want := r.targetSum(), "2 beyond, 2 met, 2 missed, 14 not measured; F(100) was 100/s"; got != want {
 		t.Errorf("in sum: %s, want %s", got, want)
+	}
+	r.Targets[0].Smaller = true
+	if got := r.targetSum(); !strings.Contains(got, "of loads smaller than") {
+		t.Errorf("in sum, with a smaller load: %s", got)
 	}
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "met, 1.17 x") {

@@ -64,7 +64,8 @@ func (c *BenchCmd) Help() string {
 	b.WriteString(`  targets           those that docs/performance.md has targets for, beside the floor, and
                     which of them are met; --n and --subs are upper bounds
   growth            cost by waiting messages, sessions, subscriptions, fan-out, payload and
-                    connections, as curves; --upto is an upper bound for all of these
+                    connections, as curves; --upto is an upper bound for all of these,
+                    and 'growth:waiting,fanout' are some of them
 
 A scenario may have numbers of its own: 'pairs:qos=2', 'ingest:window=10,n=200000'. Keys
 are n, pubs, subs, window, size, qos, rate and rounds; the flags of these names are for those that
@@ -240,18 +241,28 @@ func (c *BenchCmd) options() (bench.Options, error) {
 
 // specs are what a name stands for.
 func (c *BenchCmd) specs(name string, base bench.Params) (specs []bench.Spec, err error) {
-	switch name {
-	case "targets":
+	name, which, some := strings.Cut(name, ":")
+	switch {
+	case name == "targets" && !some:
 		if c.targets, err = bench.NewTargets(base); err != nil {
 			return nil, err
 		}
 		c.Floor = true // most of them are ratios to it
 		return c.targets.Specs(), nil
-	case "growth":
-		if c.growth, err = bench.NewGrowth(c.Upto, filesMax(), c.N); err != nil {
+	case name == "growth" && c.growth != nil:
+		return nil, errors.New("growth once is enough: write growth:waiting,fanout for some")
+	case name == "growth":
+		var sweeps []string
+		if some {
+			sweeps = strings.Split(which, ",")
+		}
+		if c.growth, err = bench.NewGrowth(sweeps, c.Upto, filesMax(), c.N); err != nil {
 			return nil, err
 		}
 		return c.growth.Specs(), nil
+	}
+	if some {
+		name += ":" + which
 	}
 	return bench.ParseSpec(name, base)
 }

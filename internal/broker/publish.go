@@ -315,7 +315,16 @@ func (c *Core) refuse(l *Link, p *packet.Publish) {
 func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	size := int64(m.Size())
 	over := func(s *Session, q byte) bool {
-		return s.durable() && (q > 0 || m.QueueQoS0) && s.over(1, size) && !skip(m, s)
+		if s.limits == nil || !s.durable() || q == 0 && !m.QueueQoS0 {
+			return false
+		}
+		if s.over(1, size) {
+			return !skip(m, s)
+		}
+		if s.ackTo > s.ackFrom && s.over(1+int64(s.ackTo-s.ackFrom), size+int64(s.ackSize)) {
+			c.recordAcks(s) // a crash may not leave the message without what made room for it
+		}
+		return false
 	}
 	visit := func(do func(s *Session) bool) bool {
 		for i := range rt.to {

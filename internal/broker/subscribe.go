@@ -222,6 +222,9 @@ func (q *retainedQueue) add(e *record.QueuedEntry) {
 
 func (q *retainedQueue) flush() {
 	if len(q.r.Entries) > 0 {
+		if q.s.limits != nil {
+			q.c.recordAcks(q.s) // as makeRoom does
+		}
 		q.r.SID = q.s.sid
 		q.s.link.after = max(q.s.link.after, q.c.commit(&q.r))
 		q.r.Entries, q.size = q.r.Entries[:0], 0

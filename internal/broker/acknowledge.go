@@ -29,7 +29,7 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 		case a.Code.IsError():
 			c.dropOne(s, n, DropRejected) // acknowledged all the same [MQTT-4.4.0-2]
 		default:
-			c.finish(s, n, uint64(s.sizes[n]), 1)
+			c.finish(s, n, uint64(s.active.sizes[n]), 1)
 		}
 	case packet.PUBREC:
 		switch {
@@ -55,7 +55,7 @@ func (c *Core) acknowledge(l *Link, a *packet.Ack) {
 		}
 	case packet.PUBCOMP:
 		if ok && qos == 2 && st == session.Received {
-			c.finish(s, n, uint64(s.sizes[n]), 2)
+			c.finish(s, n, uint64(s.active.sizes[n]), 2)
 		}
 	}
 }
@@ -79,12 +79,12 @@ func (c *Core) before(s *Session, id uint16) (n uint64, qos byte, st session.Sta
 // come then [MQTT-4.3.3-12].
 func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 	code := packet.Success
-	if s.inbound.has(a.ID) {
+	if s.active.inbound.has(a.ID) {
 		if s.durable() {
 			c.free = record.Released{SID: s.sid, PacketID: a.ID}
 			l.after = max(l.after, c.commit(&c.free))
 		} else {
-			delete(s.inbound, a.ID)
+			delete(s.active.inbound, a.ID)
 		}
 	} else {
 		if s.durable() {
@@ -103,9 +103,8 @@ func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 // finish marks delivery n as delivered at once, and collects it for the record:
 // a thousand acknowledgements in order are one record of a few bytes.
 func (c *Core) finish(s *Session, n, size uint64, qos byte) {
-	if s.sizes != nil {
-		delete(s.sizes, n)
-	}
+	a := s.act()
+	delete(a.sizes, n)
 	c.finishOrigin(s, n)
 	c.dirty(s)
 	k := s.queue.Finish(n, n+1, size, c.release(s))
@@ -114,24 +113,23 @@ func (c *Core) finish(s *Session, n, size uint64, qos byte) {
 	if !s.durable() {
 		return
 	}
-	if s.ackTo != n || s.ackTo == s.ackFrom {
+	if a.ackTo != n || a.ackTo == a.ackFrom {
 		c.recordAcks(s)
-		s.ackFrom, s.ackTo, s.ackSize = n, n, 0
+		a.ackFrom, a.ackTo, a.ackSize = n, n, 0
 	}
-	s.ackTo++
-	s.ackSize += size
+	a.ackTo++
+	a.ackSize += size
 }
 
 // recordAcks appends the record of what finish collected. It has to come before
 // any other record that a change of the order would alter.
 func (c *Core) recordAcks(s *Session) {
-	if s.ackTo > s.ackFrom {
-		c.acked = record.Acked{SID: s.sid, From: s.ackFrom, To: s.ackTo, Size: s.ackSize}
+	if a := s.active; a != nil && a.ackTo > a.ackFrom {
+		c.acked = record.Acked{SID: s.sid, From: a.ackFrom, To: a.ackTo, Size: a.ackSize}
 		c.append(&c.acked)
-		s.ackFrom, s.ackTo = 0, 0
+		a.ackFrom, a.ackTo = 0, 0
 	}
-	if s.limited && s.limits != nil {
-		l := s.limits
+	if l := &c.cfg.Limits; s.limited && l.any() {
 		if (l.Messages == 0 || int64(s.queue.Len()) < l.Messages-l.Messages/10) &&
 			(l.Bytes == 0 || int64(s.queue.Bytes()) < l.Bytes-l.Bytes/10) {
 			s.limited = false

@@ -21,7 +21,7 @@ func (c *Core) Apply(pos Position, ext Extent, frame []byte) error {
 		}
 		rt := c.route(m.Topic)
 		if m.Publisher != 0 && rt.noLocal {
-			rt = c.routeWithout(m.Topic, c.bySID[m.Publisher])
+			rt = c.routeWithout(m.Topic, c.bySID.get(m.Publisher))
 		}
 		c.applyMessage(rt, &fanout{msg: &m, size: uint32(len(frame)), pos: pos, ext: ext})
 		return nil
@@ -34,7 +34,7 @@ func (c *Core) Apply(pos Position, ext Extent, frame []byte) error {
 		return err
 	}
 	if a, ok := r.(*record.Acked); ok {
-		if s := c.bySID[a.SID]; s != nil {
+		if s := c.bySID.get(a.SID); s != nil {
 			c.dirty(s)
 			s.used(a.To)
 			c.delivered(s, uint64(s.queue.Finish(a.From, a.To, a.Size, c.letGo)))
@@ -60,55 +60,58 @@ func (c *Core) apply(r record.Record) {
 	case *record.RetainedGone:
 		c.unretain(r.Topic)
 	case *record.SessionClosed:
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.dirty(s)
 			s.closedAt, s.expiry, s.open = Time(r.At), r.Expiry, false
 			s.queue.SetTop(s.known(r.Sent))
+			s.rest()
 		}
 	case *record.SessionEnded:
-		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+		if s := c.bySID.get(r.SID); s != nil && DropReason(r.Reason) < dropReasons {
 			c.applyEnded(s, DropReason(r.Reason))
 		}
 	case *record.Subscribed:
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.applySubscribed(r, s)
 		}
 	case *record.Unsubscribed:
-		if s := c.bySID[r.SID]; s != nil {
-			if _, at := s.sub(r.Filter); at >= 0 {
-				c.dropSub(s, at)
+		if s := c.bySID.get(r.SID); s != nil {
+			if sub := s.sub(r.Filter); sub != nil {
+				c.dropSub(s, sub)
 			}
 		}
 	case *record.Received:
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.dirty(s)
 			s.used(r.Number + 1)
 			s.queue.Receive(r.Number)
 		}
 	case *record.Sending:
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.dirty(s)
 			high := s.known(r.High)
-			s.queue.SetHigh(high)
 			if c.recovering {
 				s.queue.SetTop(high)
+			} else {
+				s.queue.SetHigh(high)
 			}
 		}
 	case *record.Dropped:
-		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+		if s := c.bySID.get(r.SID); s != nil && DropReason(r.Reason) < dropReasons {
 			c.applyDropped(s, r.From, r.To, r.Size, DropReason(r.Reason))
 		}
 	case *record.Refused:
-		if s := c.bySID[r.SID]; s != nil && DropReason(r.Reason) < dropReasons {
+		if s := c.bySID.get(r.SID); s != nil && DropReason(r.Reason) < dropReasons {
 			c.dirty(s)
 			c.accepted(s, r.N)
 			c.dropped(s, DropReason(r.Reason), r.N)
 		}
 	case *record.Released:
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.dirty(s)
-			delete(s.inbound, r.PacketID)
-			delete(s.unsure, r.PacketID)
+			a := s.activity()
+			delete(a.inbound, r.PacketID)
+			delete(a.unsure, r.PacketID)
 		}
 	case *record.Queued:
 		c.applyQueued(r)
@@ -118,31 +121,24 @@ func (c *Core) apply(r record.Record) {
 }
 
 func (c *Core) applyOpened(r *record.SessionOpened) {
-	s := c.bySID[r.SID]
+	s := c.bySID.get(r.SID)
 	if s == nil {
-		if old := c.sessions[r.ClientID]; old != nil {
+		if old := c.sessions.get(r.ClientID); old != nil {
 			c.applyEnded(old, DropSessionExpired) // the record that it ended was lost
 		}
 		s = &Session{sid: r.SID, clientID: r.ClientID}
-		c.sessions[s.clientID] = s
-		c.bySID[s.sid] = s
+		c.sessions.add(s)
+		c.bySID.add(s)
 		c.roster.enter(s)
 		c.nextSID = max(c.nextSID, r.SID+1)
-		c.setLimits(s)
 	}
 	c.dirty(s)
 	s.version, s.expiry, s.open = packet.Version(r.Version), r.Expiry, true
 	s.queue.SetSized(r.Sized)
 }
 
-func (c *Core) setLimits(s *Session) {
-	if c.cfg.Limits.any() {
-		s.limits = &c.cfg.Limits
-	}
-}
-
 func (c *Core) applyQueued(r *record.Queued) {
-	to, from := c.bySID[r.SID], c.bySID[r.From]
+	to, from := c.bySID.get(r.SID), c.bySID.get(r.From)
 	for i := range r.Entries {
 		e := &r.Entries[i]
 		if from != nil {
@@ -159,10 +155,10 @@ func (c *Core) applyQueued(r *record.Queued) {
 		}
 		c.enqueue(to, &session.Entry{Pos: Position(e.Position), Ext: Extent(e.Extent), Size: e.Size, Attr: attr})
 	}
-	if to != nil {
+	if to != nil && to.active != nil {
 		// The messages may be durable for long; that they are to's is so with this
 		// record, and must be before a client sees one of them.
-		to.sending = c.last
+		to.active.sending = c.last
 	}
 }
 
@@ -190,7 +186,8 @@ func (c *Core) Start(now Time) {
 		c.groupLeft(g)
 	}
 	for _, s := range c.touched {
-		s.touched = false
+		s.act().touched = false
+		s.rest()
 	}
 	clear(c.touched)
 	c.touched = c.touched[:0]

@@ -29,7 +29,7 @@ func (c *Core) Audit(a Auditor) {
 	needs := map[Extent]int64{}
 	var queued uint64
 	c.EachSession(func(st *SessionState) bool {
-		s := c.bySID[st.SID]
+		s := c.bySID.get(st.SID)
 		if s == nil || s.clientID != st.ClientID {
 			a.Problem(fmt.Sprintf("session %q", st.ClientID), fmt.Sprintf("its number %d belongs to another one", st.SID))
 			return true

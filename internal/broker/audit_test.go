@@ -51,7 +51,7 @@ func (d *driver) audit(c *Core) error {
 // An audit finds what is wrong with each thing that it looks at.
 func TestAuditFinds(t *testing.T) {
 	for name, harm := range map[string]func(c *Core, s *Session){
-		"a session's account":  func(c *Core, s *Session) { s.counts.Delivered++ },
+		"a session's account":  func(c *Core, s *Session) { s.delivered++ },
 		"the whole account":    func(c *Core, s *Session) { c.counts.Accepted++ },
 		"what is queued":       func(c *Core, s *Session) { c.counts.Queued--; c.counts.Delivered++ },
 		"an extent too often":  func(c *Core, s *Session) { c.extents.add(c.extents.last, 1) },
@@ -74,7 +74,7 @@ func TestAuditFinds(t *testing.T) {
 			if err := d.audit(d.core); err != nil {
 				t.Fatal(err)
 			}
-			harm(d.core, d.core.bySID[sid])
+			harm(d.core, d.core.bySID.get(sid))
 			if err := d.audit(d.core); err == nil {
 				t.Error("nothing is found")
 			}

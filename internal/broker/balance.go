@@ -29,7 +29,7 @@ type Checks struct {
 
 func (r *roster) enter(s *Session) {
 	r.list = append(r.list, s)
-	s.listed = len(r.list)
+	s.listed = uint32(len(r.list))
 }
 
 func (r *roster) leave(s *Session) {
@@ -37,8 +37,8 @@ func (r *roster) leave(s *Session) {
 		return
 	}
 	delete(r.unbalanced, s)
-	put := func(at int, s *Session) { r.list[at] = s; s.listed = at + 1 }
-	i, last := s.listed-1, len(r.list)-1
+	put := func(at int, s *Session) { r.list[at] = s; s.listed = uint32(at + 1) }
+	i, last := int(s.listed)-1, len(r.list)-1
 	if i < r.at { // another that was looked at takes its place, so that none is passed over
 		r.at--
 		put(i, r.list[r.at])
@@ -52,14 +52,15 @@ func (r *roster) leave(s *Session) {
 
 // queues hears that a durable session has queued n more.
 func (r *roster) queues(s *Session, n uint64) {
-	if uint(s.listed-1) < uint(r.at) {
+	if s.listed-1 < uint32(r.at) {
 		r.queued += n
 	}
 }
 
 // balanced tells whether the account of s is in order.
 func (s *Session) balanced() bool {
-	return s.counts.Accepted == s.counts.Delivered+uint64(s.queue.Len())+s.counts.Dropped()
+	t := s.counts()
+	return t.Accepted == t.Delivered+uint64(s.queue.Len())+t.Dropped()
 }
 
 // BalanceSlice looks at the accounts of up to n sessions, and tells whether that was
@@ -111,8 +112,9 @@ func (c *Core) BalanceSlice(n int) (done bool) {
 
 // account says what is in the account of s.
 func (s *Session) account() string {
+	t := s.counts()
 	return fmt.Sprintf("%d accepted, but %d delivered, %d waiting and %d dropped",
-		s.counts.Accepted, s.counts.Delivered, s.queue.Len(), s.counts.Dropped())
+		s.accepted, s.delivered, s.queue.Len(), t.Dropped())
 }
 
 // wholeAccount says what does not balance in the account of the whole broker, if so many

@@ -37,15 +37,15 @@ func TestBalanceFinds(t *testing.T) {
 		who, what  string
 	}{
 		"a session's account": {
-			func(_ *Core, s *Session) { s.counts.Delivered++ }, func(_ *Core, s *Session) { s.counts.Delivered-- },
+			func(_ *Core, s *Session) { s.delivered++ }, func(_ *Core, s *Session) { s.delivered-- },
 			"reader-3", "1 accepted, but 1 delivered, 1 waiting and 0 dropped",
 		},
 		"a session's ledger": {
-			func(_ *Core, s *Session) { s.counts.drop(DropDamaged, 2) }, func(_ *Core, s *Session) { s.counts.ledger = nil },
+			func(_ *Core, s *Session) { s.drop(DropDamaged, 2) }, func(_ *Core, s *Session) { s.active.ledger = nil },
 			"reader-3", "1 accepted, but 0 delivered, 1 waiting and 2 dropped",
 		},
 		"a session's queue": {
-			func(_ *Core, s *Session) { s.counts.Accepted-- }, func(_ *Core, s *Session) { s.counts.Accepted++ },
+			func(_ *Core, s *Session) { s.accepted-- }, func(_ *Core, s *Session) { s.accepted++ },
 			"reader-3", "0 accepted, but 0 delivered, 1 waiting and 0 dropped",
 		},
 		"the whole account": {
@@ -81,7 +81,7 @@ func TestBalanceFinds(t *testing.T) {
 					}
 				}
 			}
-			s := c.sessions["reader-3"]
+			s := c.sessions.get("reader-3")
 			expect("before", 0, 0, 0)
 			tt.harm(c, s)
 			d.round()
@@ -117,7 +117,7 @@ func TestBalanceRoundWhileSessionsEnd(t *testing.T) {
 			if err := c.Purge(fmt.Sprintf("reader-%d", leaves)); err != nil {
 				t.Fatal(err)
 			}
-			c.enqueue(c.sessions[fmt.Sprintf("reader-%d", (leaves+3)%sessions)], &session.Entry{Pos: 1, Ext: c.extents.last, Attr: session.Attr{QoS: 1}})
+			c.enqueue(c.sessions.get(fmt.Sprintf("reader-%d", (leaves+3)%sessions)), &session.Entry{Pos: 1, Ext: c.extents.last, Attr: session.Attr{QoS: 1}})
 			for i, s := range c.roster.list {
 				if (i < c.roster.at) != seen[s] {
 					t.Errorf("%d looked at, %d left: %q is at %d of %d, and was looked at: %v", looked, leaves, s.clientID, i, c.roster.at, seen[s])

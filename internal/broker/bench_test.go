@@ -90,7 +90,7 @@ func BenchmarkIngest(b *testing.B) {
 		}
 		c.drain(nil)
 		if n%4_000_000 == 0 {
-			s := c.sessions["away"]
+			s := c.sessions.get("away")
 			s.queue.Clear(c.letGo)
 		}
 	}

@@ -75,7 +75,7 @@ func TestTimersAreBounded(t *testing.T) {
 		do   func(b *bench, i int)
 	}{
 		{"retained messages with an expiry", func(b *bench, _ int) {
-			l := b.sessions["p"].link
+			l := b.sessions.get("p").link()
 			b.message(l, packet.Publish{Topic: []byte("t"), Payload: []byte("x"), Retain: true, HasExpiry: true, Expiry: century})
 		}},
 		{"delayed wills", func(b *bench, _ int) {
@@ -219,11 +219,11 @@ func TestOpenIdentifiersAreBounded(t *testing.T) {
 	for i := range 200_000 {
 		b.message(l, packet.Publish{QoS: 2, ID: uint16(i%65535 + 1), Topic: []byte("t")})
 	}
-	if n := len(l.session.inbound); n != 65535 {
+	if n := len(l.session.activity().inbound); n != 65535 {
 		t.Errorf("%d identifiers are held", n)
 	}
 	b.Handle(1, &Input{Link: l, Ops: []Op{{OpAck, 1}}, Acks: []packet.Ack{{Kind: packet.PUBREL, ID: 7}}})
-	if n := len(l.session.inbound); n != 65534 {
+	if n := len(l.session.activity().inbound); n != 65534 {
 		t.Errorf("%d identifiers are held after a PUBREL", n)
 	}
 }

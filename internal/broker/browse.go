@@ -41,13 +41,12 @@ func (c *Core) EachSession(visit func(*SessionState) bool) {
 			continue
 		}
 		st := &SessionState{
-			SID: s.sid, ClientID: s.clientID, Group: s.group != nil, Version: byte(s.version), Expiry: s.expiry,
-			ClosedAt: s.closedAt, Open: s.open, Inbound: slices.Sorted(maps.Keys(s.inbound)),
-			Head: s.queue.Head(), Next: s.queue.Next(), Top: s.queue.Top(), Waiting: s.queue.Len(), Counts: s.counts,
+			SID: s.sid, ClientID: s.clientID, Group: s.group() != nil, Version: byte(s.version), Expiry: s.expiry,
+			ClosedAt: s.closedAt, Open: s.open, Inbound: slices.Sorted(maps.Keys(s.activity().inbound)),
+			Head: s.queue.Head(), Next: s.queue.Next(), Top: s.queue.Top(), Waiting: s.queue.Len(), Counts: s.counts(),
 		}
-		for _, sub := range s.subs {
-			st.Subs = append(st.Subs, record.Subscribed{SID: s.sid, Filter: sub.filter, QoS: sub.qos, NoLocal: sub.noLocal,
-				RetainAsPublished: sub.rap, RetainHandling: sub.rh, SubID: sub.subID})
+		for sub := s.subs; sub != nil; sub = sub.next {
+			st.Subs = append(st.Subs, sub.record(s.sid))
 		}
 		slices.SortFunc(st.Subs, func(a, b record.Subscribed) int { return cmp.Compare(a.Filter, b.Filter) })
 		if !visit(st) {
@@ -73,7 +72,7 @@ type Delivery struct {
 // visit returns false, which may not keep what it gets. An error is of reading
 // a chunk of the queue.
 func (c *Core) EachDelivery(sid uint64, visit func(*Delivery) bool) error {
-	s := c.bySID[sid]
+	s := c.bySID.get(sid)
 	if s == nil {
 		return nil
 	}
@@ -88,7 +87,7 @@ func (c *Core) delivery(s *Session, n uint64, e *session.Entry, st session.State
 	d := Delivery{Number: n, Pos: e.Pos, Ext: e.Ext, QoS: e.Attr.QoS, Retain: e.Attr.Retain, SubIDs: e.Attr.SubIDs,
 		Received: st == session.Received, Sent: n < s.queue.Top()}
 	if e.Attr.Group != 0 {
-		if g := c.bySID[e.Attr.Group]; g != nil {
+		if g := c.bySID.get(e.Attr.Group); g != nil {
 			d.Group = g.clientID
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
+	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
 // Saver takes what a checkpoint changes in the store.
@@ -33,14 +34,14 @@ const (
 )
 
 // mark tells in which generation an object was changed, 0: the store has it.
-type mark struct{ gen uint64 }
+type mark struct{ gen uint32 }
 
 // checkpoint is the state of saving. A checkpoint holds the state at the moment
 // it began. Begin closes a generation: everything changed in it is in saving.
 // What is changed while saving goes on and is not saved yet is saved just before
 // the change, so nothing has to stop and nothing is copied.
 type checkpoint struct {
-	gen    uint64 // of changes now
+	gen    uint32 // of changes now
 	dirty  []object
 	saving []object
 	active bool
@@ -201,17 +202,22 @@ const (
 
 func (s *Session) save(c *Core, out Saver) {
 	key := sidKey(s.sid, "")
-	for _, filter := range s.subDirty {
-		sub, _ := s.sub(filter)
-		k := sidKey(s.sid, filter)
-		if sub == nil {
-			out.Delete(TableSubscription, k)
-			continue
+	a := s.activity()
+	for _, filter := range a.subGone {
+		if s.sub(filter) == nil {
+			out.Delete(TableSubscription, sidKey(s.sid, filter))
 		}
-		out.Put(TableSubscription, k, record.Append(nil, &record.Subscribed{SID: s.sid, Filter: sub.filter, QoS: sub.qos,
-			NoLocal: sub.noLocal, RetainAsPublished: sub.rap, RetainHandling: sub.rh, SubID: sub.subID}))
 	}
-	s.subDirty = nil
+	if a.subGone != nil {
+		a.subGone = nil
+	}
+	for sub := s.subs; sub != nil; sub = sub.next {
+		if sub.flags&subDirty != 0 {
+			sub.flags &^= subDirty
+			r := sub.record(s.sid)
+			out.Put(TableSubscription, sidKey(s.sid, sub.filter), record.Append(nil, &r))
+		}
+	}
 	put := func(first uint64, data []byte) { out.Put(TableChunk, chunkKey(s.sid, first), data) }
 	del := func(first uint64) { out.Delete(TableChunk, chunkKey(s.sid, first)) }
 	if s.ended {
@@ -220,42 +226,42 @@ func (s *Session) save(c *Core, out Saver) {
 		return
 	}
 	flags := uint64(0)
-	if s.group != nil {
+	if a.group != nil {
 		flags |= flagGroup
 	}
 	if s.open {
 		flags |= flagOpen
 	}
-	if s.counts.ledger != nil {
+	if a.ledger != nil {
 		flags |= flagLedger
 	}
-	if len(s.unsure) > 0 {
+	if len(a.unsure) > 0 {
 		flags |= flagUnsure
 	}
 	u := binary.AppendUvarint
 	b := u(c.save.buf[:0], flags)
 	name := s.clientID
-	if s.group != nil {
-		name = s.group.key
+	if a.group != nil {
+		name = a.group.key
 	}
 	b = append(u(b, uint64(len(name))), name...)
-	if s.group != nil {
-		b = append(u(b, uint64(len(s.group.filter))), s.group.filter...)
+	if a.group != nil {
+		b = append(u(b, uint64(len(a.group.filter))), a.group.filter...)
 	}
 	b = append(b, byte(s.version))
 	b = u(b, uint64(s.expiry))
 	b = u(b, uint64(s.closedAt))
-	b = u(b, s.counts.Accepted)
-	b = u(b, s.counts.Delivered)
-	if s.counts.ledger != nil {
+	b = u(b, s.accepted)
+	b = u(b, s.delivered)
+	if a.ledger != nil {
 		b = u(b, uint64(dropReasons))
-		for _, n := range s.counts.ledger {
+		for _, n := range a.ledger {
 			b = u(b, n)
 		}
 	}
-	b = u(b, uint64(len(s.inbound)))
-	if len(s.inbound) > 0 { // mostly none, and nothing is to be allocated for that
-		for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
+	b = u(b, uint64(len(a.inbound)))
+	if len(a.inbound) > 0 { // mostly none, and nothing is to be allocated for that
+		for _, id := range slices.Sorted(maps.Keys(a.inbound)) {
 			b = binary.BigEndian.AppendUint16(b, id)
 		}
 	}
@@ -265,6 +271,7 @@ func (s *Session) save(c *Core, out Saver) {
 	if s.queue.Offloads() {
 		c.save.offl = append(c.save.offl, s)
 	}
+	s.rest()
 }
 
 func (r *retained) save(c *Core, out Saver) {
@@ -388,9 +395,9 @@ func (c *Core) Load(src Source) error {
 		if err := record.Parse(v, &r); err != nil {
 			return damaged(TableSubscription, k)
 		}
-		if s := c.bySID[r.SID]; s != nil {
+		if s := c.bySID.get(r.SID); s != nil {
 			c.applySubscribed(&r, s)
-			s.subDirty = nil
+			s.sub(r.Filter).flags &^= subDirty
 		}
 		return nil
 	})
@@ -404,7 +411,7 @@ func (c *Core) Load(src Source) error {
 		}
 		c.retained.Set(r.topic, r)
 		if r.expires != 0 {
-			c.timers.add(Time(r.expires), timer{kind: timerRetained, retained: r})
+			c.timers.add(Time(r.expires), r)
 		}
 		return nil
 	})
@@ -419,7 +426,7 @@ func (c *Core) Load(src Source) error {
 		}
 		c.wills[w.ClientID] = w
 		if w.at != 0 {
-			c.timers.add(w.at, timer{kind: timerWill, will: w})
+			c.timers.add(w.at, w)
 		}
 		return nil
 	})
@@ -441,25 +448,25 @@ func parseRetained(k, v []byte) *retained {
 }
 
 func (c *Core) loadSession(k, v []byte) bool {
-	s := parseSession(k, v)
+	s := parseSession(k, v, &c.shared[0])
 	if s == nil {
 		return false
 	}
-	c.setLimits(s)
-	c.bySID[s.sid] = s
+	c.bySID.add(s)
 	c.roster.enter(s)
-	if s.group != nil {
-		c.groups[s.group.key] = s
-		c.tree.Set(s.group.filter, s.sid, &subscription{group: s, filter: s.group.filter, qos: 2})
+	if g := s.group(); g != nil {
+		c.groups[g.key] = s
+		c.tree.Set(g.filter, s.sid, &subscription{group: s, filter: g.filter, qos: 2})
 		c.subGen++
 	} else {
-		c.sessions[s.clientID] = s
+		c.sessions.add(s)
 	}
 	return true
 }
 
-// parseSession decodes an entry of TableSession; nil when it does not decode.
-func parseSession(k, v []byte) *Session {
+// parseSession decodes an entry of TableSession; nil when it does not decode. Queues that
+// are read one after the other share memory through shared, if not nil.
+func parseSession(k, v []byte, shared *session.Shared) *Session {
 	if len(k) != 8 {
 		return nil
 	}
@@ -468,26 +475,27 @@ func parseSession(k, v []byte) *Session {
 	s := &Session{sid: binary.BigEndian.Uint64(k), open: flags&flagOpen != 0}
 	name := string(f.take(f.u()))
 	if flags&flagGroup != 0 {
-		s.group = &group{key: name, filter: string(f.take(f.u()))}
+		s.act().group = &group{key: name, filter: string(f.take(f.u()))}
 		s.clientID = "$share/" + name
 	} else {
 		s.clientID = name
 	}
 	s.version, s.expiry, s.closedAt = packet.Version(f.u8()), uint32(f.u()), Time(f.u())
-	s.counts.Accepted, s.counts.Delivered = f.u(), f.u()
+	s.accepted, s.delivered = f.u(), f.u()
 	if flags&flagLedger != 0 {
-		s.counts.ledger = new([dropReasons]uint64)
+		ledger := new([dropReasons]uint64)
 		for i := range f.u() {
 			if n := f.u(); i < uint64(dropReasons) {
-				s.counts.ledger[i] = n
+				ledger[i] = n
 			}
 		}
+		s.act().ledger = ledger
 	}
 	for range f.u() {
 		if b := f.take(2); b != nil {
-			s.inbound.add(binary.BigEndian.Uint16(b))
+			s.act().inbound.add(binary.BigEndian.Uint16(b))
 			if flags&flagUnsure != 0 {
-				s.unsure.add(binary.BigEndian.Uint16(b))
+				s.act().unsure.add(binary.BigEndian.Uint16(b))
 			}
 		} else {
 			return nil
@@ -496,7 +504,7 @@ func parseSession(k, v []byte) *Session {
 	if f.bad {
 		return nil
 	}
-	if _, err := s.queue.Load(f.b); err != nil {
+	if _, err := s.queue.Load(f.b, shared); err != nil {
 		return nil
 	}
 	return s
@@ -504,7 +512,7 @@ func parseSession(k, v []byte) *Session {
 
 func (c *Core) sortedSessions() []*Session {
 	return slices.SortedFunc(func(yield func(*Session) bool) {
-		for _, s := range c.sessions {
+		for s := range c.sessions.all {
 			if s.durable() && !yield(s) {
 				return
 			}

@@ -35,7 +35,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		c.refuseConnect(l, packet.QuotaExceeded, "there are as many sessions as the broker allows")
 		return
 	case assigned: // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
-		for id = c.cfg.NewClientID(); c.sessions[id] != nil; {
+		for id = c.cfg.NewClientID(); c.sessions.get(id) != nil; {
 			id = c.cfg.NewClientID()
 		}
 	}
@@ -46,10 +46,10 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 	}
 
 	ack := &packet.Connack{}
-	s := c.sessions[id]
-	if s != nil && s.link != nil {
+	s := c.sessions.get(id)
+	if s != nil && s.link() != nil {
 		c.takeOver(s, p.CleanStart)
-		s = c.sessions[id] // one without durable state ended with its connection
+		s = c.sessions.get(id) // one without durable state ended with its connection
 	}
 	if s != nil && (p.CleanStart || s.expiredBy(c.now)) { // [MQTT-3.1.2-4] [MQTT-4.1.0-2]
 		c.end(s, DropSessionExpired)
@@ -64,12 +64,12 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		l.after = c.commit(&record.SessionOpened{SID: s.sid, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
 	case durable:
 		l.after = c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
-		s = c.sessions[id]
+		s = c.sessions.get(id)
 	default:
 		s = &Session{sid: c.volatile, clientID: id, version: p.Version}
 		c.volatile++
 		s.queue.SetVolatile(&c.allowance)
-		c.sessions[id] = s
+		c.sessions.add(s)
 		c.roster.enter(s)
 		// CONNACK says that no session is left. The end of one may have been
 		// recorded only just now, and must not be undone by a crash.
@@ -85,7 +85,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		// Back in time, perhaps even by a take-over [MQTT-3.1.3-9].
 		l.after = c.commit(&record.WillGone{ClientID: id})
 	}
-	s.link, l.session = l, s
+	s.act().link, l.session = l, s
 	c.online++
 	if w := p.Will; w != nil { // [MQTT-3.1.2-7]
 		r := &record.Will{ClientID: id, Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain,
@@ -124,10 +124,10 @@ func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }
 
 // noRoomFor tells whether p would make one session more than there may be.
 func (c *Core) noRoomFor(p *packet.Connect) bool {
-	if c.cfg.MaxSessions == 0 || c.expiryOf(p) == 0 || len(c.bySID)-len(c.groups) < c.cfg.MaxSessions {
+	if c.cfg.MaxSessions == 0 || c.expiryOf(p) == 0 || c.bySID.count-len(c.groups) < c.cfg.MaxSessions {
 		return false
 	}
-	s := c.sessions[p.ClientID]
+	s := c.sessions.get(p.ClientID)
 	return s == nil || !s.durable()
 }
 
@@ -152,7 +152,7 @@ func (c *Core) refuseConnect(l *Link, code packet.Reason, detail string) {
 // takeOver ends the connection that s has, because the client is on another one
 // now [MQTT-3.1.4-3].
 func (c *Core) takeOver(s *Session, cleanStart bool) {
-	old := s.link
+	old := s.link()
 	c.closeLink(old, packet.SessionTakenOver, "the client connected again", old.after)
 	mode := willIfDelayed
 	if cleanStart {
@@ -203,11 +203,11 @@ const (
 // expiry interval from DISCONNECT. Where it is not 0 the session stays [MQTT-3.1.2-23].
 func (c *Core) detach(l *Link, mode willMode, expiry *uint32) {
 	s := l.session
-	l.session, s.link = nil, nil
+	l.session, s.act().link = nil, nil
 	c.online--
 	l.closed = true
 	c.recordAcks(s)
-	s.sizes = nil
+	s.active.sizes = nil
 	s.queue.Leave()
 	if s.durable() && expiry != nil {
 		c.dirty(s)
@@ -262,17 +262,19 @@ func (c *Core) applyEnded(s *Session, why DropReason) {
 	c.dirty(s)
 	c.certain(s)
 	c.dropped(s, why, uint64(s.queue.Clear(c.release(s))))
-	for len(s.subs) > 0 {
-		c.dropSub(s, len(s.subs)-1)
+	for s.subs != nil {
+		c.dropSub(s, s.subs)
 	}
 	s.ended = true
-	s.inbound, s.unsure, s.sizes = nil, nil, nil
-	if s.group != nil {
-		c.removeGroup(s)
-	} else if c.sessions[s.clientID] == s {
-		delete(c.sessions, s.clientID)
+	if a := s.active; a != nil {
+		a.inbound, a.unsure, a.sizes = nil, nil, nil
 	}
-	delete(c.bySID, s.sid)
+	if s.group() != nil {
+		c.removeGroup(s)
+	} else if c.sessions.get(s.clientID) == s {
+		c.sessions.remove(s)
+	}
+	c.bySID.remove(s.sid)
 	c.roster.leave(s)
 	c.letHolder(s)
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"errors"
+	"hash/maphash"
 	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -84,9 +85,9 @@ type Core struct {
 	journal Journal
 	now     Time
 
-	sessions map[string]*Session // by client identifier, durable or not
-	online   int                 // of sessions: those with a connection
-	bySID    map[uint64]*Session // durable sessions and groups
+	sessions clients  // by client identifier, durable or not
+	online   int      // of sessions: those with a connection
+	bySID    sidTable // durable sessions and groups
 	nextSID  uint64
 	volatile uint64 // sid of the next session without durable state
 
@@ -96,7 +97,7 @@ type Core struct {
 	routes  map[string]*route
 	routed  int // bytes of memory that routes take
 	matched []*subscription
-	match   uint64 // number of the match, to tell who was seen in it
+	match   uint32 // number of the match, to tell who was seen in it
 
 	retained topic.Names[*retained]
 	wills    map[string]*will
@@ -119,7 +120,8 @@ type Core struct {
 	scratch []byte
 	msg     record.Message // of the PUBLISH in hand
 	slab    slab
-	acked   record.Acked // to append from: no allocation
+	shared  [3]session.Shared // by QoS
+	acked   record.Acked      // to append from: no allocation
 	recv    record.Received
 	free    record.Released
 	sending record.Sending
@@ -147,11 +149,12 @@ func New(cfg Config, j Journal) *Core {
 	cfg.MaxInflight = min(cfg.MaxInflight, 65535)
 	c := &Core{
 		cfg: cfg, journal: j,
-		sessions: map[string]*Session{}, bySID: map[uint64]*Session{}, nextSID: 1, volatile: volatileSID,
+		nextSID: 1, volatile: volatileSID,
 		groups: map[string]*Session{}, routes: map[string]*route{}, wills: map[string]*will{},
 		allowance:  session.Allowance{PerQueue: cfg.VolatileMemory / 16, Total: cfg.VolatileMemory},
 		recovering: true,
 	}
+	c.sessions.seed = maphash.MakeSeed()
 	c.letGo, c.letGoVolatile = c.releaseDurable, c.releaseVolatile
 	c.load = func(first uint64) ([]byte, error) { return c.cfg.Chunk(c.loading.sid, first) }
 	return c
@@ -361,13 +364,14 @@ func (c *Core) Flush(now Time) {
 	c.now = max(c.now, now)
 	for i := 0; i < len(c.touched); i++ { // grows while groups give out
 		s := c.touched[i]
-		s.touched = false
+		s.act().touched = false
 		c.recordAcks(s)
-		if s.group != nil {
+		if s.group() != nil {
 			c.dispatch(s)
 		} else {
 			c.pump(s)
 			c.wakeGroups(s)
+			s.rest() // it may be away by now
 		}
 	}
 	clear(c.touched)
@@ -375,8 +379,8 @@ func (c *Core) Flush(now Time) {
 }
 
 func (c *Core) touch(s *Session) {
-	if !s.touched {
-		s.touched = true
+	if a := s.act(); !a.touched {
+		a.touched = true
 		c.touched = append(c.touched, s)
 	}
 }
@@ -392,10 +396,10 @@ func (c *Core) Shutdown(now Time) {
 	c.now = max(c.now, now)
 	c.stopping = true
 	for _, s := range c.connected() {
-		l := s.link
+		l := s.link()
 		c.recordAcks(s)
 		c.closeLink(l, packet.ServerShuttingDown, "the broker is shutting down", 0)
-		s.link, l.session = nil, nil
+		s.active.link, l.session = nil, nil
 		c.online--
 		if s.durable() {
 			c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: s.queue.Top()})
@@ -406,8 +410,8 @@ func (c *Core) Shutdown(now Time) {
 // connected returns the sessions that have a connection, in the order in which
 // they came to be.
 func (c *Core) connected() (list []*Session) {
-	for _, s := range c.sessions {
-		if s.link != nil {
+	for s := range c.sessions.all {
+		if s.link() != nil {
 			list = append(list, s)
 		}
 	}

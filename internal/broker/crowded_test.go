@@ -66,7 +66,7 @@ func TestSlowCleanSessionsAreBounded(t *testing.T) {
 		t.Errorf("the account of %s does not balance", who)
 	}
 	for _, s := range b.connected() {
-		b.Handle(1, &Input{Link: s.link, Ops: []Op{{OpClosed, 1}}})
+		b.Handle(1, &Input{Link: s.link(), Ops: []Op{{OpClosed, 1}}})
 	}
 	b.drain(nil)
 	if b.allowance.Used() != 0 || b.allowance.Tight() || len(b.extents.volatile) != 0 {

@@ -19,7 +19,7 @@ const minSendAhead, maxSendAhead = 16, 1024
 // [MQTT-3.3.4-10] [MQTT-4.9.0-3]. DUP is 0 the first time [MQTT-4.3.2-2] [MQTT-4.3.3-2] and
 // 1 from then on [MQTT-3.3.1-1], whatever the publisher's was [MQTT-3.3.1-3].
 func (c *Core) pump(s *Session) {
-	l := s.link
+	l := s.link()
 	if l == nil || l.closed {
 		return
 	}
@@ -53,9 +53,9 @@ func (c *Core) pump(s *Session) {
 			if n >= s.queue.High() {
 				ahead := min(max(n-l.first, minSendAhead), maxSendAhead)
 				c.sending = record.Sending{SID: s.sid, High: n + ahead}
-				s.sending = c.commit(&c.sending)
+				s.active.sending = c.commit(&c.sending)
 			}
-			after = max(after, s.sending)
+			after = max(after, s.active.sending)
 		} else if e.Attr.Group != 0 && e.Attr.QoS == 2 {
 			after = max(after, c.begin(e))
 		}
@@ -68,7 +68,7 @@ func (c *Core) pump(s *Session) {
 		}
 		if e.Attr.QoS == 0 {
 			f.Dup = false // [MQTT-3.3.1-2]
-			c.finish(s, n, uint64(s.sizes[n]), e.Attr.QoS)
+			c.finish(s, n, uint64(s.activity().sizes[n]), e.Attr.QoS)
 			if s.durable() {
 				// At most once: it is recorded as delivered before it is sent.
 				c.recordAcks(s)
@@ -114,11 +114,11 @@ func (c *Core) undelivered(s *Session, u *Undelivered) {
 
 // dropOne puts one delivery into the ledger.
 func (c *Core) dropOne(s *Session, n uint64, why DropReason) {
-	size := uint64(s.sizes[n])
-	if s.group != nil {
+	size := uint64(s.activity().sizes[n])
+	if s.group() != nil {
 		size = c.sizeOf(s, n) // a group sends nothing itself, so it keeps no sizes
 	}
-	delete(s.sizes, n)
+	delete(s.activity().sizes, n)
 	c.returnOrigin(s, n, why)
 	c.recordAcks(s)
 	if s.durable() {

@@ -506,7 +506,7 @@ func (d *driver) check() error {
 	if err := d.counts(); err != nil {
 		return err
 	}
-	for _, s := range d.core.bySID {
+	for s := range d.core.bySID.all {
 		var sum uint64
 		if err := s.queue.Each(d.core.loader(s), func(_ uint64, e *session.Entry, _ session.State) bool {
 			sum += uint64(e.Size)
@@ -546,11 +546,11 @@ func (d *driver) counts() error {
 	for _, s := range c.roster.list {
 		listed[s] = true
 	}
-	for _, s := range c.sessions {
+	for s := range c.sessions.all {
 		if s.durable() {
 			want.Sessions++
 		}
-		if s.link != nil {
+		if s.link() != nil {
 			want.Connected++
 		}
 		if !listed[s] {
@@ -565,7 +565,7 @@ func (d *driver) counts() error {
 	if got := c.Stats(); got != want {
 		return fmt.Errorf("counted %+v, there is %+v", got, want)
 	}
-	if n := len(c.sessions) + len(c.groups); len(c.roster.list) != n {
+	if n := c.sessions.count + len(c.groups); len(c.roster.list) != n {
 		return fmt.Errorf("%d in the roster, %d sessions and groups", len(c.roster.list), n)
 	}
 	return nil

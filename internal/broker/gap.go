@@ -55,13 +55,14 @@ func (c *Core) Gap(from, to Position) {
 	c.nextSID += gapSessions
 	for _, s := range c.durables() {
 		c.dirty(s)
-		if s.doubt == nil {
-			s.doubt = &doubt{}
-			s.doubt.pending.SetSized(true)
+		a := s.act()
+		if a.doubt == nil {
+			a.doubt = &doubt{}
+			a.doubt.pending.SetSized(true)
 		}
-		s.open = s.open || s.group == nil
-		for id := range s.inbound {
-			s.unsure.add(id)
+		s.open = s.open || a.group == nil
+		for id := range a.inbound {
+			a.unsure.add(id)
 		}
 	}
 }
@@ -72,14 +73,14 @@ func (c *Core) Gaps() []Gap { return c.gaps }
 
 // used notes that number n of s had been given.
 func (s *Session) used(n uint64) {
-	if s.doubt != nil {
-		s.doubt.used = max(s.doubt.used, n)
+	if d := s.activity().doubt; d != nil {
+		d.used = max(d.used, n)
 	}
 }
 
 // known cuts a mark of s, that all below it was sent, to the numbers that are sure.
 func (s *Session) known(n uint64) uint64 {
-	if s.doubt == nil {
+	if s.activity().doubt == nil {
 		return n
 	}
 	s.used(n)
@@ -97,7 +98,7 @@ func (c *Core) settleGaps() {
 		}
 	}
 	for _, s := range c.durables() {
-		if d := s.doubt; d != nil {
+		if d := s.activity().doubt; d != nil {
 			c.dirty(s)
 			if err := s.queue.Recount(c.loader(s)); err != nil {
 				c.notice(NoticeDamaged, s.clientID, err.Error(), 0) // its turn to be accounted for comes when it is sent
@@ -112,11 +113,11 @@ func (c *Core) settleGaps() {
 
 // certain queues what was held back.
 func (c *Core) certain(s *Session) {
-	d := s.doubt
+	d := s.activity().doubt
 	if d == nil {
 		return
 	}
-	s.doubt = nil
+	s.active.doubt = nil
 	_ = d.pending.Each(nil, func(_ uint64, e *session.Entry, _ session.State) bool { // all is in memory
 		c.enqueue(s, e)
 		return true
@@ -126,8 +127,8 @@ func (c *Core) certain(s *Session) {
 // durables returns the durable sessions and groups, in the order in which they came
 // to be.
 func (c *Core) durables() []*Session {
-	list := make([]*Session, 0, len(c.bySID))
-	for _, s := range c.bySID {
+	list := make([]*Session, 0, c.bySID.count)
+	for s := range c.bySID.all {
 		if s.durable() {
 			list = append(list, s)
 		}

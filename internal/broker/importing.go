@@ -18,7 +18,7 @@ import (
 // with its subscriptions, and returns its number. EndImport is to follow.
 func (c *Core) ImportSession(clientID string, version byte, expiry uint32, packetIDs []uint16, subs []record.Subscribed) uint64 {
 	c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: clientID, Version: version, Expiry: expiry, Sized: c.sized()})
-	sid := c.sessions[clientID].sid
+	sid := c.sessions.get(clientID).sid
 	for i := range subs {
 		subs[i].SID = sid
 		c.commit(&subs[i])
@@ -87,7 +87,7 @@ func (c *Core) ImportRetained(m *record.Message) {
 
 // ImportWill makes the will of a client that is away, due at a time.
 func (c *Core) ImportWill(w *record.Will, due Time) {
-	if s := c.sessions[w.ClientID]; s != nil && s.durable() {
+	if s := c.sessions.get(w.ClientID); s != nil && s.durable() {
 		w.SID = s.sid
 	}
 	c.commit(w)
@@ -100,12 +100,12 @@ func (c *Core) ImportWill(w *record.Will, due Time) {
 func (c *Core) EndImport(sid uint64, now Time, left uint32, sent uint64) {
 	c.now = max(c.now, now)
 	c.commit(&record.SessionClosed{SID: sid, At: uint64(c.now), Expiry: left, Sent: sent})
-	c.armExpiry(c.bySID[sid])
+	c.armExpiry(c.bySID.get(sid))
 }
 
 // Purge ends a session by an operator's wish: what waits goes to the ledger.
 func (c *Core) Purge(clientID string) error {
-	s := c.sessions[clientID]
+	s := c.sessions.get(clientID)
 	if s == nil {
 		return fmt.Errorf("broker: there is no session %q", clientID)
 	}
@@ -115,31 +115,31 @@ func (c *Core) Purge(clientID string) error {
 
 // PurgeWaiting takes what waits in a group away by an operator's wish.
 func (c *Core) PurgeWaiting(sid uint64) {
-	if s := c.bySID[sid]; s != nil && s.queue.Len() > 0 {
+	if s := c.bySID.get(sid); s != nil && s.queue.Len() > 0 {
 		c.recordAcks(s)
 		c.commit(&record.Dropped{SID: sid, From: s.queue.Head(), To: s.queue.Next(), Size: s.queue.Bytes(), Reason: byte(DropPurged)})
 	}
 }
 
 func (c *Core) applyImported(r *record.Imported) {
-	s := c.bySID[r.SID]
+	s := c.bySID.get(r.SID)
 	if s == nil {
 		return
 	}
 	c.dirty(s)
 	for _, id := range r.PacketIDs {
-		s.inbound.add(id)
+		s.act().inbound.add(id)
 	}
 	for i := range r.Entries {
 		e := &r.Entries[i]
 		// After damage nobody knows the numbers.
-		if next := s.queue.Next(); e.Number > next && s.doubt == nil {
+		if next := s.queue.Next(); e.Number > next && s.activity().doubt == nil {
 			s.queue.Skip(e.Number - next)
 		}
 		n := s.queue.Next()
 		c.enqueue(s, &session.Entry{Pos: Position(e.Position), Ext: Extent(e.Extent), Size: e.Size,
 			Attr: session.Attr{QoS: e.QoS, Retain: e.Retain, Group: e.Group, SubIDs: e.SubIDs}})
-		if e.Received && s.doubt == nil {
+		if e.Received && s.activity().doubt == nil {
 			s.queue.Receive(n)
 		}
 	}

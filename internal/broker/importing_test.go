@@ -75,7 +75,7 @@ func TestImportSurvives(t *testing.T) {
 			if _, waiting, _ := d.core.GroupSID("$share/g/work"); waiting != 1 {
 				t.Errorf("%d wait in the group", waiting)
 			}
-			if !d.core.bySID[sid].inbound.has(7) || !d.core.bySID[sid].inbound.has(9) {
+			if !d.core.bySID.get(sid).activity().inbound.has(7) || !d.core.bySID.get(sid).activity().inbound.has(9) {
 				t.Error("identifiers of the client's messages are gone")
 			}
 		})

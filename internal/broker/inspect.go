@@ -29,17 +29,18 @@ func (c *Core) Dump(visit func(line string)) error {
 			continue
 		}
 		say("session %d %q version %d expiry %d closed %d open %v, accepted %d delivered %d", s.sid, s.clientID, s.version, s.expiry, s.closedAt, s.open,
-			s.counts.Accepted, s.counts.Delivered)
+			s.accepted, s.delivered)
 		for r := range dropReasons {
-			if n := s.counts.Ledger(r); n > 0 {
+			if t := s.counts(); t.Ledger(r) > 0 {
+				n := t.Ledger(r)
 				say("session %d ledger %v: %d", s.sid, r, n)
 			}
 		}
-		subs := slices.SortedFunc(slices.Values(s.subs), func(a, b *subscription) int { return cmp.Compare(a.filter, b.filter) })
+		subs := slices.SortedFunc(s.eachSub, func(a, b *subscription) int { return cmp.Compare(a.filter, b.filter) })
 		for _, sub := range subs {
-			say("session %d filter %q QoS %d id %d no local %v as published %v handling %d", s.sid, sub.filter, sub.qos, sub.subID, sub.noLocal, sub.rap, sub.rh)
+			say("session %d filter %q QoS %d id %d no local %v as published %v handling %d", s.sid, sub.filter, sub.qos, sub.subID, sub.noLocal(), sub.rap(), sub.rh)
 		}
-		for _, id := range slices.Sorted(maps.Keys(s.inbound)) {
+		for _, id := range slices.Sorted(maps.Keys(s.activity().inbound)) {
 			say("session %d has packet %d of its client", s.sid, id)
 		}
 		q := &s.queue

@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/holdfast-mqtt/holdfast/internal/session"
+import (
+	"slices"
+
+	"github.com/holdfast-mqtt/holdfast/internal/session"
+)
 
 // Counts is the account of one session. Accepted = Delivered + queued + the
 // ledger, at any moment.
@@ -28,14 +32,20 @@ func (n *Counts) Dropped() (sum uint64) {
 	return sum
 }
 
-func (n *Counts) drop(r DropReason, k uint64) {
+// counts is the account of s.
+func (s *Session) counts() Counts {
+	return Counts{Accepted: s.accepted, Delivered: s.delivered, ledger: s.activity().ledger}
+}
+
+func (s *Session) drop(r DropReason, k uint64) {
 	if k == 0 {
 		return
 	}
-	if n.ledger == nil {
-		n.ledger = new([dropReasons]uint64)
+	a := s.act()
+	if a.ledger == nil {
+		a.ledger = new([dropReasons]uint64)
 	}
-	n.ledger[r] += k
+	a.ledger[r] += k
 }
 
 // Totals is the account of the whole broker: of durable sessions, also of those
@@ -80,7 +90,7 @@ type Stats struct {
 
 // Stats tells how much there is. It costs the same however much that is.
 func (c *Core) Stats() Stats {
-	return Stats{Sessions: len(c.bySID) - len(c.groups), Groups: len(c.groups), Connected: c.online,
+	return Stats{Sessions: c.bySID.count - len(c.groups), Groups: len(c.groups), Connected: c.online,
 		Waiting: c.counts.Queued, Retained: c.retained.Len()}
 }
 
@@ -101,7 +111,7 @@ type SessionInfo struct {
 // Session looks a session up by its client identifier; a group by
 // "$share/name/filter".
 func (c *Core) Session(clientID string) (SessionInfo, bool) {
-	s := c.sessions[clientID]
+	s := c.sessions.get(clientID)
 	if s == nil {
 		for _, g := range c.groups {
 			if g.clientID == clientID {
@@ -112,11 +122,12 @@ func (c *Core) Session(clientID string) (SessionInfo, bool) {
 	if s == nil {
 		return SessionInfo{}, false
 	}
-	info := SessionInfo{ClientID: s.clientID, Durable: s.durable(), Connected: s.link != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
-		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts}
-	for _, sub := range s.subs {
+	info := SessionInfo{ClientID: s.clientID, Durable: s.durable(), Connected: s.link() != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
+		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts()}
+	for sub := s.subs; sub != nil; sub = sub.next {
 		info.Subs = append(info.Subs, sub.filter)
 	}
+	slices.Reverse(info.Subs)
 	return info, true
 }
 
@@ -128,7 +139,7 @@ func (r DropReason) String() string {
 
 // accepted counts deliveries that entered a session's queue.
 func (c *Core) accepted(s *Session, n uint64) {
-	s.counts.Accepted += n
+	s.accepted += n
 	if s.durable() {
 		c.counts.Accepted += n
 		c.counts.Queued += n
@@ -137,7 +148,7 @@ func (c *Core) accepted(s *Session, n uint64) {
 }
 
 func (c *Core) delivered(s *Session, n uint64) {
-	s.counts.Delivered += n
+	s.delivered += n
 	if s.durable() {
 		c.counts.Delivered += n
 		c.counts.Queued -= n
@@ -146,7 +157,7 @@ func (c *Core) delivered(s *Session, n uint64) {
 }
 
 func (c *Core) dropped(s *Session, r DropReason, n uint64) {
-	s.counts.drop(r, n)
+	s.drop(r, n)
 	if s.durable() {
 		c.counts.Ledger[r] += n
 		c.counts.Queued -= n
@@ -156,7 +167,7 @@ func (c *Core) dropped(s *Session, r DropReason, n uint64) {
 
 // moved takes n deliveries out of one account that enter another's.
 func (c *Core) moved(from *Session, n uint64) {
-	from.counts.Accepted -= n
+	from.accepted -= n
 	if from.durable() {
 		c.counts.Accepted -= n
 		c.counts.Queued -= n
@@ -174,7 +185,7 @@ func (c *Core) Balance() (who string, ok bool) {
 		}
 		return s.balanced()
 	}
-	for _, s := range c.sessions {
+	for s := range c.sessions.all {
 		if !check(s) {
 			return s.clientID, false
 		}

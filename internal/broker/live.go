@@ -18,7 +18,7 @@ import (
 // checkpoint.
 func Live(src Source, chunk func(sid, first uint64) ([]byte, error), want func(Extent) bool, visit func(Extent, Position)) error {
 	err := src.Each(TableSession, func(k, v []byte) error {
-		s := parseSession(k, v)
+		s := parseSession(k, v, nil)
 		if s == nil {
 			return fmt.Errorf("%w: table %c, key %q", ErrCheckpoint, TableSession, k)
 		}
@@ -58,9 +58,9 @@ type holders struct {
 func (c *Core) hold(s *Session, e *session.Entry) {
 	c.extents.addVolatile(e.Ext, 1)
 	h := &c.holders
-	if s.holdsAt == 0 {
+	if a := s.act(); a.holdsAt == 0 {
 		h.list = append(h.list, s)
-		s.holdsAt = len(h.list)
+		a.holdsAt = len(h.list)
 	}
 	if h.want != nil && h.want(e.Ext) {
 		h.visit(e.Ext, e.Pos)
@@ -69,12 +69,12 @@ func (c *Core) hold(s *Session, e *session.Entry) {
 
 // letHolder forgets a session that has ended.
 func (c *Core) letHolder(s *Session) {
-	if s.holdsAt == 0 {
+	if s.activity().holdsAt == 0 {
 		return
 	}
 	h := &c.holders
-	put := func(at int, s *Session) { h.list[at] = s; s.holdsAt = at + 1 }
-	i, last := s.holdsAt-1, len(h.list)-1
+	put := func(at int, s *Session) { h.list[at] = s; s.active.holdsAt = at + 1 }
+	i, last := s.active.holdsAt-1, len(h.list)-1
 	if i <= h.at {
 		h.from = 0 // another one is there
 	}
@@ -86,7 +86,7 @@ func (c *Core) letHolder(s *Session) {
 	put(i, h.list[last])
 	h.list[last] = nil
 	h.list = h.list[:last]
-	s.holdsAt = 0
+	s.active.holdsAt = 0
 }
 
 // WalkVolatile begins a walk over the stored messages that sessions without

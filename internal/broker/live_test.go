@@ -65,8 +65,8 @@ func (w *wild) reachable() error {
 			}
 			return nil
 		}
-		all := slices.Collect(maps.Values(core.bySID))
-		for _, s := range core.sessions {
+		all := slices.Collect(core.bySID.all)
+		for s := range core.sessions.all {
 			if !s.durable() {
 				all = append(all, s)
 			}

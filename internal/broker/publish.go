@@ -17,7 +17,7 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 	if l.refusing && p.QoS > 0 {
 		return // nothing after a refused message, or their order would be lost
 	}
-	if p.QoS == 2 && s.inbound.has(p.ID) && (p.Dup || !s.unsure.has(p.ID)) {
+	if p.QoS == 2 && s.active.inbound.has(p.ID) && (p.Dup || !s.active.unsure.has(p.ID)) {
 		// It came before: not delivered again [MQTT-4.3.3-10]. Its record may be
 		// of an earlier connection and this same batch, hence c.last.
 		if s.durable() {
@@ -37,7 +37,7 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 			m.Publisher = s.sid
 		}
 	}
-	if p.QoS == 2 && s.unsure.has(p.ID) {
+	if p.QoS == 2 && s.active.unsure.has(p.ID) {
 		c.commit(&record.Released{SID: s.sid, PacketID: p.ID}) // its own record was lost
 	}
 	matched, ok := c.distribute(s, l, m, nil)
@@ -55,7 +55,7 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 		c.ack(l, packet.PUBACK, p.ID, code, l.after)
 	case 2:
 		if !s.durable() {
-			s.inbound.add(p.ID)
+			s.active.inbound.add(p.ID)
 		}
 		c.ack(l, packet.PUBREC, p.ID, code, l.after)
 	}
@@ -106,7 +106,7 @@ func (c *Core) distribute(publisher *Session, l *Link, m *record.Message, w *wil
 		f.after = f.pos
 	}
 	for i := range rt.to {
-		c.deliverVolatile(&rt.to[i], &f)
+		c.deliverVolatile(rt, &rt.to[i], &f)
 	}
 	for _, g := range rt.groups {
 		c.groupVolatile(g, &f)
@@ -137,8 +137,12 @@ func (c *Core) applyMessage(rt *route, f *fanout) {
 				if q == 0 && !m.QueueQoS0 || skip(m, to.s) {
 					continue
 				}
-				c.enqueue(to.s, &session.Entry{Pos: f.pos, Ext: f.ext, Size: f.size,
-					Attr: session.Attr{QoS: q, Retain: to.rap && m.Retain, SubIDs: to.subIDs}})
+				var shared *session.Shared
+				if len(rt.to) >= manyRecipients {
+					shared = &c.shared[q]
+				}
+				c.enqueueShared(to.s, &session.Entry{Pos: f.pos, Ext: f.ext, Size: f.size,
+					Attr: session.Attr{QoS: q, Retain: to.rap && m.Retain, SubIDs: rt.subIDs(to)}}, shared)
 			}
 		}
 		for _, g := range rt.groups {
@@ -152,9 +156,9 @@ func (c *Core) applyMessage(rt *route, f *fanout) {
 		c.retain(m, f.pos, f.ext)
 	}
 	if m.Publisher != 0 && m.QoS == 2 {
-		if s := c.bySID[m.Publisher]; s != nil {
+		if s := c.bySID.get(m.Publisher); s != nil {
 			c.dirty(s)
-			s.inbound.add(m.PacketID)
+			s.act().inbound.add(m.PacketID)
 		}
 	}
 }
@@ -164,41 +168,53 @@ func skip(m *record.Message, s *Session) bool {
 }
 
 // enqueue adds a stored delivery to the queue of a durable session.
-func (c *Core) enqueue(s *Session, e *session.Entry) {
+func (c *Core) enqueue(s *Session, e *session.Entry) { c.enqueueShared(s, e, nil) }
+
+// manyRecipients is from how many on the queues of those who are away share their
+// entries. Few would gain little by it, and each keeps alive what another one waited for.
+const manyRecipients = 8
+
+func (c *Core) enqueueShared(s *Session, e *session.Entry, shared *session.Shared) {
 	c.dirty(s)
-	if s.doubt != nil {
-		s.doubt.pending.Push(e)
+	a := s.active
+	if a != nil && a.doubt != nil {
+		a.doubt.pending.Push(e)
 		return
 	}
 	if s.queue.Sized() {
-		if s.link != nil {
+		if s.link() != nil {
 			c.keepSize(s, s.queue.Next(), e.Size)
 		}
 	} else {
 		e.Size = 0
 	}
-	s.queue.Push(e)
+	if shared != nil {
+		s.queue.PushShared(e, shared)
+	} else {
+		s.queue.Push(e)
+	}
 	*c.extents.at(e.Ext)++
 	c.accepted(s, 1)
-	if s.link != nil || s.group != nil {
+	if a != nil && (a.link != nil || a.group != nil) {
 		c.touch(s)
 	}
 }
 
 // keepSize remembers the size of a delivery of a sized queue until it is finished.
 func (c *Core) keepSize(s *Session, n uint64, size uint32) {
-	if s.sizes == nil {
-		s.sizes = map[uint64]uint32{}
+	a := s.act()
+	if a.sizes == nil {
+		a.sizes = map[uint64]uint32{}
 	}
-	s.sizes[n] = size
+	a.sizes[n] = size
 }
 
 // deliverVolatile gives a message to a recipient in so far as that is not durable
 // state: QoS 0 to whoever is connected, and everything to sessions that end with
 // their connection.
-func (c *Core) deliverVolatile(to *recipient, f *fanout) {
+func (c *Core) deliverVolatile(rt *route, to *recipient, f *fanout) {
 	s := to.s
-	l := s.link
+	l := s.link()
 	if l == nil || l.closed {
 		return
 	}
@@ -206,7 +222,7 @@ func (c *Core) deliverVolatile(to *recipient, f *fanout) {
 	if s.durable() && (q > 0 || c.cfg.QueueQoS0) {
 		return
 	}
-	attr := session.Attr{QoS: q, Retain: to.rap && f.msg.Retain, SubIDs: to.subIDs}
+	attr := session.Attr{QoS: q, Retain: to.rap && f.msg.Retain, SubIDs: rt.subIDs(to)}
 	if q == 0 {
 		c.sendQoS0(l, &attr, c.memory(f), f.after)
 		return
@@ -305,7 +321,7 @@ func (c *Core) refuse(l *Link, p *packet.Publish) {
 	// MQTT 3.x cannot be told. It is not acknowledged, and as the client will not
 	// send it again on this connection, the connection ends soon.
 	l.refusing = true
-	c.timers.add(c.now+c.cfg.RefuseGrace, timer{kind: timerRefused, link: l})
+	c.timers.add(c.now+c.cfg.RefuseGrace, l)
 }
 
 // makeRoom looks whether every limited recipient has room for m, and makes it
@@ -315,13 +331,13 @@ func (c *Core) refuse(l *Link, p *packet.Publish) {
 func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	size := int64(m.Size())
 	over := func(s *Session, q byte) bool {
-		if s.limits == nil || !s.durable() || q == 0 && !m.QueueQoS0 {
+		if !s.durable() || q == 0 && !m.QueueQoS0 {
 			return false
 		}
-		if s.over(1, size) {
+		if c.over(s, 1, size) {
 			return !skip(m, s)
 		}
-		if s.ackTo > s.ackFrom && s.over(1+int64(s.ackTo-s.ackFrom), size+int64(s.ackSize)) {
+		if a := s.activity(); a.ackTo > a.ackFrom && c.over(s, 1+int64(a.ackTo-a.ackFrom), size+int64(a.ackSize)) {
 			c.recordAcks(s) // a crash may not leave the message without what made room for it
 		}
 		return false
@@ -341,15 +357,15 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	}
 	if !visit(func(s *Session) bool {
 		c.limitNotice(s)
-		return s.limits.Overflow != OverflowReject || m.QoS == 0
+		return c.cfg.Limits.Overflow != OverflowReject || m.QoS == 0
 	}) {
 		return false
 	}
 	pass := func(s *Session) bool {
-		if s.limits.dropsOldest(size) {
-			for s.over(1, size) && c.dropOldest(s) {
+		if c.cfg.Limits.dropsOldest(size) {
+			for c.over(s, 1, size) && c.dropOldest(s) {
 			}
-			if !s.over(1, size) {
+			if !c.over(s, 1, size) {
 				return true
 			}
 			// Everything that waits was sent already: the new one is dropped.
@@ -365,9 +381,9 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 }
 
 // over tells whether so many messages more, of size bytes in all, are more than s may have.
-func (s *Session) over(messages, size int64) bool {
-	l := s.limits
-	return l != nil && (l.Messages > 0 && int64(s.queue.Len())+messages > l.Messages ||
+func (c *Core) over(s *Session, messages, size int64) bool {
+	l := &c.cfg.Limits
+	return s.durable() && (l.Messages > 0 && int64(s.queue.Len())+messages > l.Messages ||
 		l.Bytes > 0 && int64(s.queue.Bytes())+size > l.Bytes)
 }
 
@@ -394,10 +410,10 @@ func (c *Core) limitNotice(s *Session) {
 		return
 	}
 	s.limited = true
-	what := fmt.Sprintf("%d messages wait, the limit is %d", s.queue.Len(), s.limits.Messages)
-	if s.limits.Bytes > 0 {
+	what := fmt.Sprintf("%d messages wait, the limit is %d", s.queue.Len(), c.cfg.Limits.Messages)
+	if c.cfg.Limits.Bytes > 0 {
 		what = fmt.Sprintf("%d messages of %d bytes wait, the limits are %d and %d bytes",
-			s.queue.Len(), s.queue.Bytes(), s.limits.Messages, s.limits.Bytes)
+			s.queue.Len(), s.queue.Bytes(), c.cfg.Limits.Messages, c.cfg.Limits.Bytes)
 	}
 	c.notice(NoticeLimit, s.clientID, what, uint64(s.queue.Len()))
 }

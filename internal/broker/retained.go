@@ -32,7 +32,7 @@ func (c *Core) retain(m *record.Message, pos Position, ext Extent) {
 	}
 	c.dirtyRetained(r)
 	if r.expires != 0 {
-		c.timers.add(Time(r.expires), timer{kind: timerRetained, retained: r})
+		c.timers.add(Time(r.expires), r)
 	}
 }
 

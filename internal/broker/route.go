@@ -10,6 +10,7 @@ import (
 type route struct {
 	gen    uint64
 	to     []recipient
+	ids    [][]uint32 // subscription identifiers of recipients
 	groups []*Session // shared subscriptions: one delivery each
 	// What a look at the recipients would tell, so that the common publish need not.
 	durable bool // some durable session or group has granted QoS > 0
@@ -23,10 +24,30 @@ type route struct {
 // the highest QoS of them and all their identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3]
 // [MQTT-3.3.4-4].
 type recipient struct {
-	s      *Session
-	qos    byte
-	rap    bool
-	subIDs []uint32
+	s   *Session
+	ids uint32 // place in route.ids, from 1; 0: none
+	qos byte
+	rap bool
+}
+
+func (r *route) subIDs(to *recipient) []uint32 {
+	if to.ids == 0 {
+		return nil
+	}
+	return r.ids[to.ids-1]
+}
+
+func (r *route) addSubID(to *recipient, id uint32) {
+	if id == 0 {
+		return
+	}
+	if to.ids == 0 {
+		r.ids = append(r.ids, nil)
+		to.ids = uint32(len(r.ids))
+	}
+	if ids := &r.ids[to.ids-1]; !slices.Contains(*ids, id) {
+		*ids = append(*ids, id)
+	}
 }
 
 // maxRouted bounds the memory for routes, in bytes; beyond it all are forgotten.
@@ -58,8 +79,11 @@ func (c *Core) route(topic []byte) *route {
 // subscription identifiers are counted as if they were short.
 func (r *route) memory() int {
 	const entry = 64 // in the map
-	return entry + int(unsafe.Sizeof(*r)) + cap(r.to)*int(unsafe.Sizeof(recipient{})) + cap(r.groups)*8
+	return entry + int(unsafe.Sizeof(*r)) + cap(r.to)*int(unsafe.Sizeof(recipient{})) + cap(r.ids)*(24+8) + cap(r.groups)*8
 }
+
+// maxMatched is how many subscriptions may have matched for their place to be kept.
+const maxMatched = 16 << 10
 
 // routeWithout is the route for a message whose publisher has subscriptions with
 // No Local: those of its subscriptions do not count [MQTT-3.8.3-3].
@@ -70,41 +94,43 @@ func (c *Core) routeWithout(topic []byte, publisher *Session) *route {
 }
 
 func (c *Core) fill(r *route, topic []byte, publisher *Session) {
-	*r = route{gen: c.subGen, to: r.to[:0], groups: r.groups[:0]}
 	c.matched = c.tree.Match(topic, c.matched[:0])
-	c.match++
+	*r = route{gen: c.subGen, to: slices.Grow(r.to[:0], len(c.matched)), groups: r.groups[:0]}
+	if c.match++; c.match == 0 {
+		for s := range c.sessions.all {
+			s.seen = 0
+		}
+		c.match = 1
+	}
 	for _, sub := range c.matched {
 		if sub.group != nil {
 			r.groups = append(r.groups, sub.group)
 			continue
 		}
 		s := sub.session
-		if sub.noLocal {
+		if sub.noLocal() {
 			r.noLocal = true
 			if s == publisher {
 				continue
 			}
 		}
 		if s.seen != c.match {
-			s.seen, s.seenAt = c.match, len(r.to)
-			r.to = append(r.to, recipient{s: s, qos: sub.qos, rap: sub.rap})
-			if sub.subID != 0 {
-				r.to[s.seenAt].subIDs = []uint32{sub.subID}
-			}
+			s.seen, s.seenAt = c.match, uint32(len(r.to))
+			r.to = append(r.to, recipient{s: s, qos: sub.qos, rap: sub.rap()})
+			r.addSubID(&r.to[s.seenAt], sub.subID)
 			continue
 		}
 		to := &r.to[s.seenAt]
 		to.qos = max(to.qos, sub.qos)
-		to.rap = to.rap || sub.rap
-		if sub.subID != 0 && !slices.Contains(to.subIDs, sub.subID) {
-			to.subIDs = append(to.subIDs, sub.subID)
-		}
+		to.rap = to.rap || sub.rap()
+		r.addSubID(to, sub.subID)
 	}
+	limits := c.cfg.Limits.any()
 	for i := range r.to {
 		if s := r.to[i].s; s.durable() {
 			r.any0 = true
 			r.durable = r.durable || r.to[i].qos > 0
-			r.limited = r.limited || s.limits != nil
+			r.limited = limits
 		} else {
 			r.ends = r.ends || r.to[i].qos > 0
 		}
@@ -112,10 +138,13 @@ func (c *Core) fill(r *route, topic []byte, publisher *Session) {
 	for _, g := range r.groups {
 		if g.durable() {
 			r.any0, r.durable = true, true
-			r.limited = r.limited || g.limits != nil
+			r.limited = limits
 		} else {
 			r.ends = true
 		}
+	}
+	if cap(c.matched) > maxMatched {
+		c.matched = nil
 	}
 	clear(c.matched)
 }

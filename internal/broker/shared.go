@@ -38,14 +38,6 @@ func (g *group) leave(sub *subscription) {
 	}
 }
 
-func (g *group) replace(old, sub *subscription) {
-	for _, m := range g.members {
-		if m.sub == old {
-			m.sub = sub
-		}
-	}
-}
-
 // joinGroup makes sub a member of the group of name and filter, and the group
 // when there is none yet.
 func (c *Core) joinGroup(name, filter string, sub *subscription) {
@@ -53,11 +45,10 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 	g := c.groups[key]
 	if g == nil || !g.durable() && sub.session.durable() {
 		old := g
-		g = &Session{clientID: "$share/" + key, group: &group{key: key, filter: filter}}
+		g = &Session{clientID: "$share/" + key, active: &activity{group: &group{key: key, filter: filter}}}
 		if sub.session.durable() {
 			g.sid = c.nextSID
 			c.nextSID++
-			c.setLimits(g)
 			g.queue.SetSized(true) // always: a setting would not be the same at recovery
 			c.dirty(g)
 		} else {
@@ -67,7 +58,7 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 		}
 		g.expiry = NeverExpires
 		c.groups[key] = g
-		c.bySID[g.sid] = g
+		c.bySID.add(g)
 		c.roster.enter(g)
 		if old != nil {
 			c.inherit(old, g)
@@ -75,30 +66,30 @@ func (c *Core) joinGroup(name, filter string, sub *subscription) {
 		c.tree.Set(filter, g.sid, &subscription{group: g, filter: filter, qos: 2})
 	}
 	sub.group = g
-	g.group.members = append(g.group.members, &member{sub: sub})
+	g.group().members = append(g.group().members, &member{sub: sub})
 	c.touch(g)
 }
 
 // inherit moves the members of a group without durable state to the durable one
 // that takes its place. What waited goes to them at once.
 func (c *Core) inherit(old, g *Session) {
-	c.tree.Delete(old.group.filter, old.sid)
-	delete(c.bySID, old.sid)
+	c.tree.Delete(old.group().filter, old.sid)
+	c.bySID.remove(old.sid)
 	c.roster.leave(old)
 	var to []*subscription
-	for _, m := range old.group.members {
+	for _, m := range old.group().members {
 		m.sub.group = g
-		if m.sub.session.link != nil {
+		if m.sub.session.link() != nil {
 			to = append(to, m.sub)
 		}
 	}
-	g.group.members = old.group.members
+	g.group().members = old.group().members
 	i := 0
 	_ = old.queue.Each(nil, func(n uint64, e *session.Entry, _ session.State) bool {
-		if len(to) > 0 && (n >= old.queue.Sent() || slices.Contains(old.group.returned, n)) {
+		if len(to) > 0 && (n >= old.queue.Sent() || slices.Contains(old.group().returned, n)) {
 			sub := to[i%len(to)]
 			s, entry := sub.session, *e
-			entry.Attr = session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap} // [MQTT-4.8.2-3]
+			entry.Attr = session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap()} // [MQTT-4.8.2-3]
 			if sub.subID != 0 {
 				entry.Attr.SubIDs = []uint32{sub.subID}
 			}
@@ -118,7 +109,10 @@ func (c *Core) inherit(old, g *Session) {
 
 // sharedGroups are the groups that s is a member of.
 func (s *Session) sharedGroups() (g []*Session) {
-	for _, sub := range s.subs {
+	if s.activity().shared == 0 {
+		return nil
+	}
+	for sub := s.subs; sub != nil; sub = sub.next {
 		if sub.group != nil {
 			g = append(g, sub.group)
 		}
@@ -128,7 +122,7 @@ func (s *Session) sharedGroups() (g []*Session) {
 
 // groupLeft ends a group that has no members any more.
 func (c *Core) groupLeft(g *Session) {
-	if len(g.group.members) == 0 && !g.ended {
+	if len(g.group().members) == 0 && !g.ended {
 		c.end(g, DropSessionExpired)
 	}
 }
@@ -139,7 +133,7 @@ func (g *group) pick() *member {
 		m := g.members[g.next%len(g.members)]
 		g.next = (g.next + 1) % len(g.members)
 		s := m.sub.session
-		if l := s.link; l != nil && !l.closed && s.queue.Inflight()+s.queue.Backlog()+len(m.given) < l.quota {
+		if l := s.link(); l != nil && !l.closed && s.queue.Inflight()+s.queue.Backlog()+len(m.given) < l.quota {
 			return m
 		}
 	}
@@ -148,7 +142,7 @@ func (g *group) pick() *member {
 
 // dispatch gives what waits in a group to its members, one each in turn.
 func (c *Core) dispatch(g *Session) {
-	gr := g.group
+	gr := g.group()
 	if g.ended || len(gr.members) == 0 {
 		return
 	}
@@ -161,7 +155,7 @@ func (c *Core) dispatch(g *Session) {
 		if len(gr.returned) > 0 {
 			snd.Number = gr.returned[0]
 			err := g.queue.Peek(snd.Number, &snd.Entry, c.loader(g))
-			if c.notNow(m.sub.session.link, err) {
+			if c.notNow(m.sub.session.link(), err) {
 				break
 			}
 			gr.returned = gr.returned[1:]
@@ -171,7 +165,7 @@ func (c *Core) dispatch(g *Session) {
 			}
 		} else {
 			ok, err := g.queue.Take(&snd, c.loader(g))
-			if c.notNow(m.sub.session.link, err) {
+			if c.notNow(m.sub.session.link(), err) {
 				break
 			}
 			if err != nil {
@@ -195,11 +189,11 @@ func (c *Core) dispatch(g *Session) {
 
 // wakeGroups lets the groups of s give out what waits: s may have room again.
 func (c *Core) wakeGroups(s *Session) {
-	if s.shared == 0 || s.link == nil {
+	if s.activity().shared == 0 || s.link() == nil {
 		return
 	}
-	for _, sub := range s.subs {
-		if g := sub.group; g != nil && (g.queue.Backlog() > 0 || len(g.group.returned) > 0) {
+	for sub := s.subs; sub != nil; sub = sub.next {
+		if g := sub.group; g != nil && (g.queue.Backlog() > 0 || len(g.group().returned) > 0) {
 			c.touch(g)
 		}
 	}
@@ -207,13 +201,13 @@ func (c *Core) wakeGroups(s *Session) {
 
 func (c *Core) give(g *Session, m *member, n uint64, e *session.Entry) {
 	s, sub := m.sub.session, m.sub
-	attr := session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap, Group: g.sid} // [MQTT-4.8.2-3]
+	attr := session.Attr{QoS: min(e.Attr.QoS, sub.qos), Retain: e.Attr.Retain && sub.rap(), Group: g.sid} // [MQTT-4.8.2-3]
 	if sub.subID != 0 {
 		attr.SubIDs = []uint32{sub.subID} // [MQTT-3.3.4-5]
 	}
 	switch {
 	case attr.QoS == 0:
-		f := c.effect(s.link)
+		f := c.effect(s.link())
 		f.Kind, f.Retain, f.SubIDs, f.Message, f.After = EffDeliver, attr.Retain, attr.SubIDs, e.Message, e.Pos
 		if e.Message == nil {
 			f.Pos = e.Pos
@@ -248,14 +242,14 @@ func (c *Core) sizeOf(s *Session, n uint64) uint64 {
 // origin returns the group of a delivery that was lent, its number there, and its
 // size.
 func (c *Core) origin(s *Session, n uint64) (g *Session, number, size uint64) {
-	if s.durable() || s.group != nil || n < s.queue.Head() || n >= s.queue.Next() {
+	if s.durable() || s.group() != nil || n < s.queue.Head() || n >= s.queue.Next() {
 		return nil, 0, 0
 	}
 	e := s.queue.At(n)
 	if e == nil || e.Attr.Group == 0 {
 		return nil, 0, 0
 	}
-	return c.bySID[e.Attr.Group], e.Origin, uint64(e.Size)
+	return c.bySID.get(e.Attr.Group), e.Origin, uint64(e.Size)
 }
 
 // finishOrigin finishes a delivery that was lent also in its group.
@@ -278,7 +272,7 @@ func (c *Core) returnOrigin(s *Session, n uint64, why DropReason) {
 // the broker, and then nobody else may get it [MQTT-4.8.2-5]. For the queue of the
 // group that is what a PUBREC is for others: it has left the broker's hands.
 func (c *Core) begin(e *session.Entry) Position {
-	g := c.bySID[e.Attr.Group]
+	g := c.bySID.get(e.Attr.Group)
 	if g == nil || !g.durable() {
 		return 0
 	}
@@ -297,13 +291,13 @@ func (c *Core) endLent(g *Session) {
 // returnAll gives back to their groups what a session that ends had from them
 // and did not acknowledge. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5].
 func (c *Core) returnAll(s *Session) {
-	if s.group != nil || !s.queue.Shared() {
+	if s.group() != nil || !s.queue.Shared() {
 		return
 	}
 	back := map[uint64]*record.Queued{}
 	var order []uint64
 	_ = s.queue.Each(c.loader(s), func(n uint64, e *session.Entry, _ session.State) bool {
-		g := c.bySID[e.Attr.Group]
+		g := c.bySID.get(e.Attr.Group)
 		if e.Attr.Group == 0 || g == nil || g.ended {
 			return true
 		}
@@ -313,7 +307,7 @@ func (c *Core) returnAll(s *Session) {
 			c.dropOne(g, e.Origin, DropSessionExpired)
 		case begun:
 		case !s.durable():
-			g.group.returned = append(g.group.returned, e.Origin)
+			g.group().returned = append(g.group().returned, e.Origin)
 			c.touch(g)
 		default:
 			q := back[g.sid]
@@ -337,12 +331,12 @@ func (c *Core) groupVolatile(g *Session, f *fanout) {
 	m := f.msg
 	switch {
 	case m.QoS == 0 && !(g.durable() && c.cfg.QueueQoS0):
-		if m := g.group.pick(); m != nil {
-			attr := session.Attr{Retain: m.sub.rap && f.msg.Retain}
+		if m := g.group().pick(); m != nil {
+			attr := session.Attr{Retain: m.sub.rap() && f.msg.Retain}
 			if m.sub.subID != 0 {
 				attr.SubIDs = []uint32{m.sub.subID}
 			}
-			c.sendQoS0(m.sub.session.link, &attr, c.memory(f), f.after)
+			c.sendQoS0(m.sub.session.link(), &attr, c.memory(f), f.after)
 		}
 	case !g.durable():
 		c.enqueueVolatile(g, session.Attr{QoS: m.QoS, Retain: m.Retain}, f, 0)
@@ -352,8 +346,8 @@ func (c *Core) groupVolatile(g *Session, f *fanout) {
 // removeGroup takes a group that ended out of the subscriptions.
 func (c *Core) removeGroup(g *Session) {
 	c.subGen++
-	c.tree.Delete(g.group.filter, g.sid)
-	if c.groups[g.group.key] == g {
-		delete(c.groups, g.group.key)
+	c.tree.Delete(g.group().filter, g.sid)
+	if c.groups[g.group().key] == g {
+		delete(c.groups, g.group().key)
 	}
 }

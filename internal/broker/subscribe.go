@@ -24,9 +24,8 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 			codes[i] = code
 			continue
 		}
-		old, _ := s.sub(o.Filter)
-		fresh[i] = old == nil
-		if most := c.cfg.MaxSubscriptions; most > 0 && fresh[i] && len(s.subs) >= most {
+		fresh[i] = s.sub(o.Filter) == nil
+		if most := c.cfg.MaxSubscriptions; most > 0 && fresh[i] && s.subCount() >= most {
 			codes[i] = packet.QuotaExceeded
 			continue
 		}
@@ -46,8 +45,7 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 			continue // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 		}
 		if _, _, shared, _ := topic.ParseShare(o.Filter); !shared {
-			sub, _ := s.sub(o.Filter)
-			c.sendRetained(s, sub)
+			c.sendRetained(s, s.sub(o.Filter))
 		}
 	}
 }
@@ -74,7 +72,7 @@ func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 	s := l.session
 	codes := make([]packet.Reason, len(p.Filters))
 	for i, filter := range p.Filters {
-		sub, at := s.sub(filter)
+		sub := s.sub(filter)
 		if sub == nil {
 			codes[i] = packet.NoSubscriptionExisted
 			continue
@@ -83,7 +81,7 @@ func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 		if s.durable() {
 			l.after = c.commit(&record.Unsubscribed{SID: s.sid, Filter: filter})
 		} else {
-			c.dropSub(s, at)
+			c.dropSub(s, sub)
 		}
 		if g != nil {
 			c.groupLeft(g)
@@ -95,45 +93,38 @@ func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 // applySubscribed makes or replaces a subscription of s [MQTT-3.8.4-3].
 func (c *Core) applySubscribed(r *record.Subscribed, s *Session) {
 	c.dirty(s)
-	if s.durable() {
-		s.subDirty = append(s.subDirty, r.Filter)
-	}
 	c.subGen++
-	sub := &subscription{session: s, filter: r.Filter, qos: r.QoS, noLocal: r.NoLocal,
-		rap: r.RetainAsPublished, rh: r.RetainHandling, subID: r.SubID}
-	old, at := s.sub(r.Filter)
-	name, rest, shared, _ := topic.ParseShare(r.Filter)
-	if shared {
-		if old != nil {
-			sub.group = old.group
-			sub.group.group.replace(old, sub)
-		} else {
-			c.joinGroup(name, rest, sub)
+	if old := s.sub(r.Filter); old != nil {
+		old.set(r) // whoever has it, the tree or a group, has the new one with it
+		return
+	}
+	sub := &subscription{session: s, filter: r.Filter}
+	sub.set(r)
+	if name, rest, shared, _ := topic.ParseShare(r.Filter); shared {
+		c.joinGroup(name, rest, sub)
+	} else {
+		if other, ok := c.tree.Any(r.Filter); ok {
+			sub.filter = other.filter // many have the same: one text is enough
 		}
-	} else {
-		c.tree.Set(r.Filter, s.sid, sub)
+		c.tree.Set(sub.filter, s.sid, sub)
 	}
-	if old != nil {
-		s.subs[at] = sub
-	} else {
-		s.addSub(sub)
-	}
+	s.addSub(sub)
 }
 
-// dropSub removes the subscription at index i of s.
-func (c *Core) dropSub(s *Session, i int) {
+// dropSub removes a subscription of s.
+func (c *Core) dropSub(s *Session, sub *subscription) {
 	c.dirty(s)
-	sub := s.subs[i]
 	if s.durable() {
-		s.subDirty = append(s.subDirty, sub.filter)
+		a := s.act()
+		a.subGone = append(a.subGone, sub.filter)
 	}
 	c.subGen++
 	if sub.group != nil {
-		sub.group.group.leave(sub)
+		sub.group.group().leave(sub)
 	} else {
 		c.tree.Delete(sub.filter, s.sid)
 	}
-	s.removeSub(i)
+	s.removeSub(sub.filter)
 }
 
 // maxBurst is how many effects of a link may wait for the end of a turn before
@@ -159,11 +150,11 @@ func (c *Core) sendRetained(s *Session, sub *subscription) {
 		qos := min(r.qos, sub.qos)
 		switch {
 		case qos == 0:
-			if s.link.full || len(s.link.effects) >= maxBurst {
+			if s.link().full || len(s.link().effects) >= maxBurst {
 				c.counts.QoS0Lost++
 				break
 			}
-			e := c.effect(s.link)
+			e := c.effect(s.link())
 			e.Kind, e.Retain, e.SubIDs, e.Pos, e.After = EffDeliver, true, ids, r.pos, r.pos
 		case s.durable():
 			q.add(&record.QueuedEntry{Position: uint64(r.pos), Extent: uint32(r.ext), Size: r.size,
@@ -192,14 +183,14 @@ type retainedQueue struct {
 func (q *retainedQueue) add(e *record.QueuedEntry) {
 	const perRecord = 512
 	size := int64(e.Size)
-	over := func() bool { return q.s.over(int64(len(q.r.Entries))+1, q.size+size) }
+	over := func() bool { return q.c.over(q.s, int64(len(q.r.Entries))+1, q.size+size) }
 	if over() {
 		if !q.told {
 			q.told = true
 			q.flush() // what the notice says of it
 			q.c.limitNotice(q.s)
 		}
-		if q.s.limits.dropsOldest(size) {
+		if q.c.cfg.Limits.dropsOldest(size) {
 			for over() && q.c.dropOldest(q.s) {
 			}
 			if over() {
@@ -222,11 +213,11 @@ func (q *retainedQueue) add(e *record.QueuedEntry) {
 
 func (q *retainedQueue) flush() {
 	if len(q.r.Entries) > 0 {
-		if q.s.limits != nil {
+		if q.c.cfg.Limits.any() {
 			q.c.recordAcks(q.s) // as makeRoom does
 		}
 		q.r.SID = q.s.sid
-		q.s.link.after = max(q.s.link.after, q.c.commit(&q.r))
+		q.s.link().after = max(q.s.link().after, q.c.commit(&q.r))
 		q.r.Entries, q.size = q.r.Entries[:0], 0
 	}
 }
@@ -235,7 +226,7 @@ func (q *retainedQueue) end() {
 	q.flush()
 	q.s.limited = q.s.limited || q.told
 	if q.refused > 0 {
-		q.s.link.after = max(q.s.link.after, q.c.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)}))
+		q.s.link().after = max(q.s.link().after, q.c.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)}))
 	}
 }
 

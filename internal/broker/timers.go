@@ -1,57 +1,74 @@
 package broker
 
 import (
-	"container/heap"
 	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )
 
-type timerKind uint8
-
-const (
-	timerSession  timerKind = iota // an absent session expires
-	timerWill                      // a will's delay is over
-	timerRetained                  // a retained message expires
-	timerRefused                   // a 3.x connection with a refused message is closed
-)
-
 // timer is something due at a time. What no longer holds stays in the heap; it is
 // seen when it comes up, or when that would keep too many.
 type timer struct {
-	at       Time
-	kind     timerKind
-	session  *Session
-	will     *will
-	retained *retained
-	link     *Link
+	at   Time
+	what due
 }
 
+// due is a *Session that is absent and expires, a *will whose delay is over, a *retained
+// that expires, or the *Link of a 3.x connection with a refused message.
+type due interface {
+	// holds tells whether there is still something to do at that time.
+	holds(at Time) bool
+}
+
+func (s *Session) holds(at Time) bool { return !s.ended && s.timerAt == at }
+func (w *will) holds(at Time) bool    { return !w.gone && w.at == at }
+func (r *retained) holds(Time) bool   { return !r.gone }
+func (l *Link) holds(Time) bool       { return !l.closed }
+
+// timers is a heap, the next one first. There is one for each session that is away, so it
+// is not container/heap, which makes an allocation of every one that comes.
 type timers []timer
 
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-
-// Push and Pop are for container/heap.
-func (t *timers) Push(x any) { *t = append(*t, x.(timer)) }
-
-// Pop is for container/heap.
-func (t *timers) Pop() any {
-	n := len(*t) - 1
-	x := (*t)[n]
-	(*t)[n] = timer{}
-	*t = (*t)[:n]
-	return x
-}
-
-func (t *timers) add(at Time, x timer) {
+func (t *timers) add(at Time, what due) {
 	if n := len(*t); n == cap(*t) && n >= 1024 {
 		t.sweep()
 	}
-	x.at = at
-	heap.Push(t, x)
+	*t = append(*t, timer{at, what})
+	h := *t
+	i := len(h) - 1
+	for i > 0 && at < h[(i-1)/2].at {
+		h[i] = h[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	h[i] = timer{at, what}
+}
+
+// pop takes the first.
+func (t *timers) pop() timer {
+	h := *t
+	first, n := h[0], len(h)-1
+	h[0], h[n] = h[n], timer{}
+	*t = h[:n]
+	t.down(0)
+	return first
+}
+
+// down moves what is at i to where it belongs below.
+func (t timers) down(i int) {
+	for {
+		least := i
+		for k := 2*i + 1; k <= 2*i+2 && k < len(t); k++ {
+			if t[k].at < t[least].at {
+				least = k
+			}
+		}
+		if least == i {
+			return
+		}
+		t[i], t[least] = t[least], t[i]
+		i = least
+	}
 }
 
 // sweep takes out what no longer holds, before the heap has to grow: a client can
@@ -61,7 +78,7 @@ func (t *timers) add(at Time, x timer) {
 func (t *timers) sweep() {
 	holds := (*t)[:0]
 	for _, x := range *t {
-		if x.holds() {
+		if x.what.holds(x.at) {
 			holds = append(holds, x)
 		}
 	}
@@ -70,20 +87,9 @@ func (t *timers) sweep() {
 		holds = slices.Grow(holds, cap(*t))
 	}
 	*t = holds
-	heap.Init(t)
-}
-
-// holds tells whether t has still something to do.
-func (t *timer) holds() bool {
-	switch t.kind {
-	case timerSession:
-		return !t.session.ended && t.session.timerAt == t.at
-	case timerWill:
-		return !t.will.gone && t.will.at == t.at
-	case timerRetained:
-		return !t.retained.gone
+	for i := len(holds)/2 - 1; i >= 0; i-- {
+		t.down(i)
 	}
-	return !t.link.closed
 }
 
 // NextTimer is when Tick has something to do, 0: never as things are.
@@ -100,33 +106,32 @@ func (c *Core) Tick(now Time) {
 	c.now = max(c.now, now)
 	const most = 1000
 	for n := 0; n < most && len(c.timers) > 0 && c.timers[0].at <= c.now; n++ {
-		t := heap.Pop(&c.timers).(timer)
-		switch t.kind {
-		case timerSession:
-			s := t.session
-			if s.timerAt == t.at {
-				s.timerAt = 0
+		t := c.timers.pop()
+		switch x := t.what.(type) {
+		case *Session:
+			if x.timerAt == t.at {
+				x.timerAt = 0
 			}
-			if s.ended || s.link != nil || s.expiry == NeverExpires {
+			if x.ended || x.link() != nil || x.expiry == NeverExpires {
 				break
 			}
-			if !s.expiredBy(c.now) {
-				c.armExpiry(s)
+			if !x.expiredBy(c.now) {
+				c.armExpiry(x)
 				break
 			}
-			c.end(s, DropSessionExpired)
-		case timerWill:
-			if w := t.will; !w.gone && w.at == t.at {
-				c.publishWill(w)
+			c.end(x, DropSessionExpired)
+		case *will:
+			if x.holds(t.at) {
+				c.publishWill(x)
 			}
-		case timerRetained:
-			if !t.retained.gone {
-				c.commit(&record.RetainedGone{Topic: t.retained.topic})
+		case *retained:
+			if x.holds(t.at) {
+				c.commit(&record.RetainedGone{Topic: x.topic})
 			}
-		case timerRefused:
-			if l := t.link; !l.closed {
-				c.closeLink(l, packet.QuotaExceeded, "", l.after)
-				c.detach(l, willByRule, nil)
+		case *Link:
+			if x.holds(t.at) {
+				c.closeLink(x, packet.QuotaExceeded, "", x.after)
+				c.detach(x, willByRule, nil)
 			}
 		}
 	}
@@ -134,7 +139,7 @@ func (c *Core) Tick(now Time) {
 
 // expiredBy tells whether an absent session's time is over.
 func (s *Session) expiredBy(now Time) bool {
-	return s.link == nil && s.expiry != NeverExpires && s.closedAt+Time(s.expiry)*1000 <= now
+	return s.link() == nil && s.expiry != NeverExpires && s.closedAt+Time(s.expiry)*1000 <= now
 }
 
 // armExpiry makes sure that Tick looks at s when it may have expired.
@@ -147,5 +152,5 @@ func (c *Core) armExpiry(s *Session) {
 		return // that one looks again
 	}
 	s.timerAt = at
-	c.timers.add(at, timer{kind: timerSession, session: s})
+	c.timers.add(at, s)
 }

@@ -49,7 +49,7 @@ func (c *Core) applyWillDue(r *record.WillDue) {
 	if w := c.wills[r.ClientID]; w != nil {
 		c.dirtyWill(w)
 		w.at = Time(r.At)
-		c.timers.add(w.at, timer{kind: timerWill, will: w})
+		c.timers.add(w.at, w)
 	}
 }
 

@@ -159,8 +159,8 @@ func BenchmarkBytesPerDelivery(b *testing.B) {
 		var q Queue
 		fillBench(&q, n, 1)
 		bytes := 0
-		for i := range q.chunks {
-			bytes += cap(q.chunks[i].bytes)
+		for i := range q.use().chunks {
+			bytes += cap(q.full.chunks[i].bytes)
 		}
 		b.ReportMetric(float64(bytes)/n, "B/delivery")
 	}

@@ -7,7 +7,7 @@ import "fmt"
 // elsewhere. visit gets the unfinished deliveries that can be read, in order.
 // Numbers without a gap and in order are what Load has made sure of. The queue
 // is as before.
-func (q *Queue) Check(load Loader, visit func(n uint64, e *Entry, st State), problem func(from, to uint64, err error)) {
+func (q *full) Check(load Loader, visit func(n uint64, e *Entry, st State), problem func(from, to uint64, err error)) {
 	q.norm()
 	holes := q.holes
 	for i := range q.chunks {
@@ -57,7 +57,7 @@ func (q *Queue) Check(load Loader, visit func(n uint64, e *Entry, st State), pro
 
 // Needs visits how many deliveries hold on to each extent: what Release was not
 // told of yet. An extent may come several times.
-func (q *Queue) Needs(visit func(ext Extent, n int)) {
+func (q *full) Needs(visit func(ext Extent, n int)) {
 	q.norm()
 	if q.volatile != nil {
 		return

@@ -27,6 +27,7 @@ type chunk struct {
 	saved bool // the store holds it as it is
 	keyed bool // the store holds it, perhaps shorter, under its own key
 	freed bool // its extent was let go while the head has not passed it
+	lent  bool // bytes are, or were once, those of a span that others may have
 }
 
 func (c *chunk) end() uint64 { return c.first + uint64(c.count) }

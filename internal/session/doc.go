@@ -32,6 +32,10 @@
 // its chunks. Chunks in the middle of a long queue can be dropped from memory
 // once a checkpoint holds them and come back through a [Loader].
 //
+// A queue whose session is away mostly needs none of this: it is empty, or a few
+// entries wait that very many other queues have as well. Such a queue is at rest, 48
+// bytes and a part of a span that queues share; whatever needs more makes it full.
+//
 // When an operator's limit drops the oldest waiting deliveries while others are
 // in the exchange, the dropped ones are a hole in the line. A hole begins where
 // nothing was sent; a send that comes to it turns it into finished states first.

@@ -1,6 +1,6 @@
 package session
 
-import "slices"
+import "encoding/binary"
 
 // Loader brings the bytes of a chunk back that only the store holds.
 type Loader func(first uint64) ([]byte, error)
@@ -11,683 +11,559 @@ type Release func(ext Extent, n int)
 // Queue is the line of deliveries of one session or shared group; see the
 // package comment. The zero value is an empty durable queue; SetVolatile makes
 // one that keeps entries as they are, in memory.
+//
+// Nearly all queues belong to sessions that are away and wait for nothing, or for a few
+// messages that very many wait for as well. Such a queue is at rest: it has its
+// numbers, and its entries are a part of a span that queues share. What is asked of it
+// beyond that makes it full, and Rest brings it back.
 type Queue struct {
-	head, next, sent uint64 // 0 means 1 in the zero value: see norm
-	high             uint64 // recorded: below it a delivery may have been sent
-	top              uint64 // below it a delivery was sent, or may have been before a crash: DUP
-	states           states
-	inflight         int
-	live             int // not finished
+	full *full // nil: at rest, and what follows counts
 
-	chunks  []chunk
-	dropped int // chunks gone from the front since the beginning
-
-	volatile *volatile // nil: durable
-
-	cursor Cursor // at sent
-	holes  []hole // ranges from sent on that an operator's limit dropped
-
-	sized bool
-	bytes uint64 // sum of sizes of unfinished entries of sized chunks
-	attrs []Attr
-	dead  []uint64 // first numbers of saved chunks that are gone: the store deletes them
+	head, next uint64 // 0 means 1 in the zero value
+	top        uint64 // below it deliveries may have been sent: recorded and exact are one at rest
+	span       *span  // of the deliveries that wait; nil: none do
+	at         uint32 // the index in span of delivery head
+	first      bool   // the span's first entry was one of this queue, at its number
+	sized      bool
 }
-
-type hole struct{ from, to uint64 }
 
 func (q *Queue) norm() {
 	if q.head == 0 {
-		q.head, q.next, q.sent = 1, 1, 1
+		q.head, q.next = 1, 1
 	}
 }
 
-// SetSized makes the queue keep the size of what is pushed from now on.
-func (q *Queue) SetSized(on bool) { q.sized = on }
-
-// Head is the lowest number that is not finished.
-func (q *Queue) Head() uint64 { q.norm(); return q.head }
-
-// Next is the number that the next Push gives.
-func (q *Queue) Next() uint64 { q.norm(); return q.next }
-
-// Sent is the number that is to be sent next on the connection of now.
-func (q *Queue) Sent() uint64 { q.norm(); return q.sent }
-
-// Inflight is how many were sent on this connection and are not finished.
-func (q *Queue) Inflight() int { return q.inflight }
-
-// High is the recorded number below which deliveries may have been sent. It runs
-// ahead of what was sent, so that not every send needs a record.
-func (q *Queue) High() uint64 { return q.high }
-
-// SetHigh records that deliveries below n may be sent.
-func (q *Queue) SetHigh(n uint64) { q.high = n }
-
-// Top is the number below which deliveries were sent: exact, but for a session
-// whose connection a crash of the broker ended.
-func (q *Queue) Top() uint64 { return q.top }
-
-// SetTop sets both marks: deliveries below n were sent, those from n on not.
-func (q *Queue) SetTop(n uint64) { q.high, q.top = n, n }
-
-// Bytes is the size of what waits, of a sized queue.
-func (q *Queue) Bytes() uint64 { return q.bytes }
-
-// Sized tells whether sizes are kept.
-func (q *Queue) Sized() bool { return q.sized }
-
-// Len is how many deliveries are not finished.
-func (q *Queue) Len() int { return q.live }
-
-func (q *Queue) inHoles() (n int) {
-	for _, h := range q.holes {
-		n += int(h.to - h.from)
+// use makes the queue full.
+func (q *Queue) use() *full {
+	if q.full == nil {
+		f := &full{}
+		q.fill(f, true)
+		q.leaveSpan()
+		*q = Queue{full: f}
 	}
-	return n
+	return q.full
 }
 
-// Peek reads the entry of delivery n, head <= n < next.
-func (q *Queue) Peek(n uint64, e *Entry, load Loader) error {
-	var cur Cursor
-	if err := q.seek(&cur, n, load); err != nil {
-		return err
+// view is the queue in its full form, for reading alone.
+func (q *Queue) view() *full {
+	if q.full != nil {
+		return q.full
 	}
-	return q.entry(&cur, e, load)
+	f := &full{}
+	q.fill(f, false)
+	return f
 }
 
-// Size sums the sizes of deliveries [from, to) of a sized queue.
-func (q *Queue) Size(from, to uint64, load Loader) (sum uint64, err error) {
-	if !q.sized || from >= to {
-		return 0, nil
+// fill makes f what the queue is, from a span that f may keep the bytes of or else has
+// a look at.
+func (q *Queue) fill(f *full, keep bool) {
+	q.norm()
+	f.head, f.next, f.sent = q.head, q.next, q.head
+	f.high, f.top = q.top, q.top
+	f.live = int(q.next - q.head)
+	f.sized = q.sized
+	if q.span == nil {
+		return
 	}
-	var cur Cursor
-	if err := q.seek(&cur, from, load); err != nil {
-		return 0, err
+	w := q.window()
+	c := chunk{first: q.head - uint64(q.at-w.from), count: w.to - w.from, ext: q.span.ext, base: w.base, last: w.last, bytes: w.bytes, lent: true}
+	switch {
+	case !keep:
+	case q.span.users == 1 && c.count == q.span.count:
+		c.bytes, c.lent = q.span.bytes, q.span.lent
+		q.span.end()
+	case 2*len(c.bytes) < len(q.span.bytes):
+		// A few entries should not keep very many from being freed.
+		c.bytes, c.lent = append([]byte(nil), c.bytes...), false
+	default:
+		q.span.lent = true
 	}
-	var e Entry
-	for ; from < to; from++ {
-		e.Size = 0
-		if err := q.entry(&cur, &e, load); err != nil {
-			return sum, err
+	f.chunks = []chunk{c}
+}
+
+// Rest gives back what only a queue in use needs, if nothing of it is left: after Leave,
+// and after SetTop, since from then on it says of all deliveries below Top that they may
+// have been sent. Save may make it possible where it was not.
+func (q *Queue) Rest() {
+	f := q.full
+	if f == nil || f.volatile != nil || f.states.n > 0 || f.inflight > 0 || len(f.holes) > 0 || f.dead != nil ||
+		f.sent != f.head || f.top != f.high || len(f.chunks) > 1 {
+		return
+	}
+	rest := Queue{head: f.head, next: f.next, top: f.top, sized: f.sized}
+	if f.head < f.next {
+		c := &f.chunks[0]
+		if c.keyed || c.freed || c.sized || c.bytes == nil || f.attrs != nil {
+			return
 		}
-		sum += uint64(e.Size)
+		c.trim()
+		rest.at, rest.first = uint32(f.head-c.first), true
+		rest.span = &span{users: 1, count: c.count, ext: c.ext, code: unknownCode, lent: c.lent, base: c.base, last: c.last, bytes: c.bytes}
+	} else if len(f.chunks) > 0 && f.chunks[0].keyed {
+		return
 	}
-	return sum, nil
+	*q = rest
 }
 
-// Backlog is how many are not yet sent on this connection.
-func (q *Queue) Backlog() int { q.norm(); return int(q.next-q.sent) - q.inHoles() }
+// Full tells whether the queue has more than one at rest.
+func (q *Queue) Full() bool { return q.full != nil }
 
 // Push appends a delivery and returns its number.
 func (q *Queue) Push(e *Entry) uint64 {
+	if q.full != nil {
+		return q.full.Push(e)
+	}
+	return q.push(e, nil)
+}
+
+// PushShared is Push for one of many queues that get e one after the other: those at rest
+// share memory for it through s.
+func (q *Queue) PushShared(e *Entry, s *Shared) uint64 {
+	if q.full != nil {
+		return q.full.Push(e)
+	}
+	return q.push(e, s)
+}
+
+func (q *Queue) push(e *Entry, shared *Shared) uint64 {
 	q.norm()
-	n := q.next
+	if q.sized || !e.Attr.plain() || e.Message != nil {
+		return q.use().Push(e)
+	}
+	if q.span == nil {
+		q.first, q.at = true, 0
+		if shared != nil && shared.span != nil && shared.span.endsWith(e) {
+			q.span = shared.span
+			q.at = q.span.count - 1
+			q.first = q.at == 0
+			q.span.users++
+		} else {
+			q.span = &span{users: 1, ext: e.Ext, base: e.Pos, last: e.Pos}
+			q.span.push(e)
+			if shared != nil {
+				shared.span = q.span
+			}
+		}
+		q.next++
+		return q.next - 1
+	}
+	s := q.span
+	switch at := q.at + uint32(q.next-q.head); {
+	case at+1 == s.count && s.endsWith(e):
+		// Another queue has pushed it.
+	case at == s.count && s.takes(e) && (s.users == 1 || shared != nil):
+		s.push(e)
+	default:
+		return q.use().Push(e)
+	}
 	q.next++
-	q.live++
-	if q.volatile != nil {
-		q.volatile.push(q, n, e)
-		return n
-	}
-	var c *chunk
-	if len(q.chunks) > 0 {
-		c = &q.chunks[len(q.chunks)-1]
-	}
-	switch {
-	case c != nil && c.count == 0:
-		// The spare one: two chunks with the same first number would share a key
-		// in the store.
-		*c = chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, bytes: c.bytes[:0], sized: q.sized}
-	case c == nil || c.count == ChunkEntries || c.ext != e.Ext || e.Pos < c.last || c.bytes == nil || c.freed || c.sized != q.sized:
-		if c != nil {
-			c.trim()
-		} else {
-			q.attrs = nil // nothing waits that uses them
-		}
-		q.chunks = append(q.chunks, chunk{first: n, ext: e.Ext, base: e.Pos, last: e.Pos, sized: q.sized})
-		c = &q.chunks[len(q.chunks)-1]
-	}
-	q.pushCode(c, e)
-	if q.sized {
-		q.bytes += uint64(e.Size)
-	}
-	return n
+	return q.next - 1
 }
 
-// pushCode appends the coded entry to c.
-func (q *Queue) pushCode(c *chunk, e *Entry) {
-	code, attr := e.Attr.QoS, 0
-	if !e.Attr.plain() {
-		code, attr = attrCode, q.attrIndex(&e.Attr)
-	}
-	c.push(e.Pos, code, attr, e.Size)
-}
-
-// readCode reads the coded entry of c at the cursor, which is in it.
-func (q *Queue) readCode(c *chunk, cur *Cursor, e *Entry) error {
-	attr, err := c.read(cur, e)
-	if err == nil && attr >= 0 {
-		if attr >= len(q.attrs) {
-			return ErrChunk
-		}
-		e.Attr = q.attrs[attr]
-	}
-	return err
-}
-
-func (q *Queue) attrIndex(a *Attr) int {
-	for i := range q.attrs {
-		if q.attrs[i].equal(a) {
-			return i
-		}
-	}
-	q.attrs = append(q.attrs, *a)
-	return len(q.attrs) - 1
-}
-
-// entry reads at the cursor and moves it on.
-func (q *Queue) entry(cur *Cursor, e *Entry, load Loader) error {
-	if q.volatile != nil {
-		return q.volatile.read(q, cur, e)
-	}
-	for {
-		if cur.chunk < q.dropped {
-			cur.chunk = q.dropped // the one it was at the end of is gone
-		}
-		c := &q.chunks[cur.chunk-q.dropped]
-		if cur.number < c.end() {
-			if cur.number == c.first {
-				cur.off, cur.pos = 0, c.base
-			}
-			if c.freed {
-				// All of it was dropped, and its bytes are gone: there is nothing
-				// to read but that it is finished.
-				*e = Entry{}
-				cur.number++
-				return nil
-			}
-			if c.bytes == nil {
-				b, err := load(c.first)
-				if err != nil {
-					return err
-				}
-				c.bytes = b
-			}
-			return q.readCode(c, cur, e)
-		}
-		cur.chunk++
+func (q *Queue) leaveSpan() {
+	if q.span != nil {
+		q.span.users--
+		q.span, q.at, q.first = nil, 0, false
 	}
 }
 
-// seek puts the cursor at number n, head <= n <= next.
-func (q *Queue) seek(cur *Cursor, n uint64, load Loader) error {
-	if q.volatile != nil {
-		return q.volatile.seek(q, cur, n)
+// SetVolatile makes an empty queue that ends with its connection and keeps its
+// entries in memory, which counts against a.
+func (q *Queue) SetVolatile(a *Allowance) { q.use().SetVolatile(a) }
+
+// SetSized makes the queue keep the size of what is pushed from now on.
+func (q *Queue) SetSized(on bool) {
+	if q.full != nil {
+		q.full.SetSized(on)
+		return
 	}
-	*cur = Cursor{number: n}
-	if n == q.next {
-		// At the end the chunk is found when there is one to read.
-		cur.chunk = q.dropped + max(0, len(q.chunks)-1)
-		if len(q.chunks) > 0 {
-			c := &q.chunks[len(q.chunks)-1]
-			cur.off, cur.pos = len(c.bytes), c.last
-			if c.bytes == nil {
-				// A stored chunk is never appended to: the next is a new one.
-				cur.off = 0
-			}
-		}
-		return nil
+	q.sized = on
+}
+
+// Head is the lowest number that is not finished.
+func (q *Queue) Head() uint64 {
+	if q.full != nil {
+		return q.full.Head()
 	}
-	lo, hi := 0, len(q.chunks)
-	for lo < hi {
-		m := (lo + hi) / 2
-		if q.chunks[m].end() <= n {
-			lo = m + 1
-		} else {
-			hi = m
-		}
+	q.norm()
+	return q.head
+}
+
+// Next is the number that the next Push gives.
+func (q *Queue) Next() uint64 {
+	if q.full != nil {
+		return q.full.Next()
 	}
-	c := &q.chunks[lo]
-	cur.chunk, cur.pos, cur.number = q.dropped+lo, c.base, c.first
-	if c.freed {
-		cur.number = n // entry reads nothing of it
-		return nil
+	q.norm()
+	return q.next
+}
+
+// Sent is the number that is to be sent next on the connection of now.
+func (q *Queue) Sent() uint64 {
+	if q.full != nil {
+		return q.full.Sent()
 	}
-	if cur.number < n && c.bytes == nil {
-		b, err := load(c.first)
-		if err != nil {
-			return err
-		}
-		c.bytes = b
+	q.norm()
+	return q.head
+}
+
+// Inflight is how many were sent on this connection and are not finished.
+func (q *Queue) Inflight() int {
+	if q.full != nil {
+		return q.full.Inflight()
 	}
-	var e Entry
-	for cur.number < n {
-		if _, err := c.read(cur, &e); err != nil {
-			return err
-		}
+	return 0
+}
+
+// High is the recorded number below which deliveries may have been sent. It runs
+// ahead of what was sent, so that not every send needs a record.
+func (q *Queue) High() uint64 {
+	if q.full != nil {
+		return q.full.High()
 	}
-	return nil
+	return q.top
+}
+
+// SetHigh records that deliveries below n may be sent.
+func (q *Queue) SetHigh(n uint64) {
+	if q.full != nil || n != q.top {
+		q.use().SetHigh(n)
+	}
+}
+
+// Top is the number below which deliveries were sent: exact, but for a session
+// whose connection a crash of the broker ended.
+func (q *Queue) Top() uint64 {
+	if q.full != nil {
+		return q.full.Top()
+	}
+	return q.top
+}
+
+// SetTop sets both marks: deliveries below n were sent, those from n on not.
+func (q *Queue) SetTop(n uint64) {
+	if q.full != nil {
+		q.full.SetTop(n)
+		return
+	}
+	q.top = n
+}
+
+// Bytes is the size of what waits, of a sized queue.
+func (q *Queue) Bytes() uint64 {
+	if q.full != nil {
+		return q.full.Bytes()
+	}
+	return 0
+}
+
+// Sized tells whether sizes are kept.
+func (q *Queue) Sized() bool {
+	if q.full != nil {
+		return q.full.Sized()
+	}
+	return q.sized
+}
+
+// Len is how many deliveries are not finished.
+func (q *Queue) Len() int {
+	if q.full != nil {
+		return q.full.Len()
+	}
+	return int(q.next - q.head)
+}
+
+// Backlog is how many are not yet sent on this connection.
+func (q *Queue) Backlog() int {
+	if q.full != nil {
+		return q.full.Backlog()
+	}
+	return int(q.next - q.head)
+}
+
+// Peek reads the entry of delivery n, head <= n < next.
+func (q *Queue) Peek(n uint64, e *Entry, load Loader) error { return q.view().Peek(n, e, load) }
+
+// Size sums the sizes of deliveries [from, to) of a sized queue.
+func (q *Queue) Size(from, to uint64, load Loader) (sum uint64, err error) {
+	return q.view().Size(from, to, load)
 }
 
 // Rewind makes the connection of now begin at the head: what was sent on an
 // earlier connection and is not finished comes again, in order [MQTT-4.6.0-1].
-func (q *Queue) Rewind(load Loader) error {
-	q.norm()
-	q.states.rest()
-	q.inflight = 0
-	q.sent = q.head
-	return q.seek(&q.cursor, q.head, load)
-}
+func (q *Queue) Rewind(load Loader) error { return q.use().Rewind(load) }
 
 // Leave forgets what belonged to the connection.
 func (q *Queue) Leave() {
-	q.norm()
-	q.states.rest()
-	q.inflight = 0
-	q.sent = q.head
-	if q.head == q.next && len(q.chunks) > 0 && !q.chunks[0].keyed {
-		q.dropped += len(q.chunks)
-		q.chunks, q.attrs = nil, nil
+	if q.full != nil {
+		q.full.Leave()
 	}
 }
-
-// Sending is a delivery to be sent.
-type Sending struct {
-	Number uint64
-	Entry  Entry
-	State  State // Waiting: PUBLISH; Received: PUBREL
-	Dup    bool
-	Told   bool // Received: PUBREL was sent on this connection already, see Told
-}
-
-// maxSpan keeps packet identifiers in use different from each other.
-const maxSpan = 65535
 
 // Take gives the next delivery to send and counts it as in flight; false when
 // there is none or the packet identifiers in use allow none.
-func (q *Queue) Take(s *Sending, load Loader) (bool, error) {
-	q.norm()
-	for q.sent < q.next && q.sent-q.head < maxSpan {
-		n := q.sent
-		if len(q.holes) > 0 && n == q.holes[0].from {
-			h := q.holes[0]
-			if h.to-q.head >= maxSpan {
-				return false, nil
-			}
-			for i := h.from; i < h.to; i++ {
-				q.states.set(int(i-q.head), byte(Done))
-			}
-			q.sent = h.to
-			q.popHole()
-			continue
-		}
-		if q.cursor.number != n {
-			if err := q.seek(&q.cursor, n, load); err != nil {
-				return false, err
-			}
-		}
-		at := q.cursor
-		if err := q.entry(&q.cursor, &s.Entry, load); err != nil {
-			q.cursor = at
-			return false, err
-		}
-		q.sent++
-		i := int(n - q.head)
-		b := q.states.at(i)
-		st := State(b & stateMask)
-		q.states.set(i, byte(st)|s.Entry.Attr.QoS<<qosShift)
-		if st == Done {
-			continue
-		}
-		s.Number, s.State, s.Dup, s.Told = n, st, n < q.top, b&told != 0
-		q.top = max(q.top, q.sent)
-		if s.Entry.Attr.QoS > 0 {
-			q.inflight++
-		}
-		return true, nil
-	}
-	return false, nil
-}
+func (q *Queue) Take(s *Sending, load Loader) (bool, error) { return q.use().Take(s, load) }
 
 // Number finds the delivery that packet identifier id means on this connection.
 func (q *Queue) Number(id uint16) (n uint64, qos byte, st State, ok bool) {
-	n = q.number(id)
-	if id == 0 || n >= q.sent {
-		return 0, 0, 0, false
+	if q.full != nil {
+		return q.full.Number(id)
 	}
-	b := q.states.at(int(n - q.head))
-	return n, b >> qosShift, State(b & stateMask), true
+	return 0, 0, 0, false // nothing was sent on it
 }
 
 // Before finds the delivery that id means among those that were sent on an earlier
 // connection and on this one not yet again: the client may have kept the identifier,
 // and be quicker with its answer than the window lets the resend go. It reads e.
 func (q *Queue) Before(id uint16, e *Entry, load Loader) (n uint64, st State, ok bool) {
-	n = q.number(id)
-	if id == 0 || n < q.sent || n >= min(q.top, q.next) || q.inHole(n) || q.StateOf(n) == Done {
-		return 0, 0, false
-	}
-	if err := q.Peek(n, e, load); err != nil {
-		return 0, 0, false // Take comes to it, and says what is wrong
-	}
-	return n, q.StateOf(n), true
-}
-
-// number is the only one that id can mean: identifiers in use differ from each other.
-func (q *Queue) number(id uint16) uint64 {
-	q.norm()
-	at := (q.head - 1) % maxSpan
-	return q.head + (uint64(id)-1+maxSpan-at)%maxSpan
+	return q.view().Before(id, e, load)
 }
 
 // Told records that PUBREL of delivery n, which Before found, was sent: Take counts
 // it, and says that there is nothing to send.
-func (q *Queue) Told(n uint64) {
-	if i := int(n - q.head); n >= q.sent && n < q.next {
-		q.states.set(i, q.states.at(i)|told)
-	}
-}
+func (q *Queue) Told(n uint64) { q.use().Told(n) }
 
 // StateOf returns the state of a number from the head on.
-func (q *Queue) StateOf(n uint64) State { return State(q.states.at(int(n-q.head)) & stateMask) }
+func (q *Queue) StateOf(n uint64) State {
+	if q.full != nil {
+		return q.full.StateOf(n)
+	}
+	return Waiting
+}
 
 // Received are the numbers of the deliveries in that state that are not finished: what
 // was dropped before it was sent on this connection is a hole, and keeps its state.
 func (q *Queue) Received() (list []uint64) {
-	for i := range q.states.n {
-		n := q.head + uint64(i)
-		if State(q.states.at(i)&stateMask) == Received && !q.inHole(n) {
-			list = append(list, n)
-		}
+	if q.full != nil {
+		return q.full.Received()
 	}
-	return list
+	return nil
 }
 
 // Receive records that the client has received a QoS 2 delivery (PUBREC). It
 // tells whether that was news.
 func (q *Queue) Receive(n uint64) bool {
-	q.norm()
-	if n < q.head || n >= q.next {
+	if q.full == nil && (n < q.head || n >= q.next) {
 		return false
 	}
-	i := int(n - q.head)
-	b := q.states.at(i)
-	if State(b&stateMask) != Waiting {
-		return false
-	}
-	q.states.set(i, b&^stateMask|byte(Received))
-	return true
+	return q.use().Receive(n)
 }
 
 // Finish records that deliveries from..to-1 are finished and returns how many
 // of them were not yet. size is the bytes that this frees of a sized queue.
 func (q *Queue) Finish(from, to, size uint64, release Release) int {
-	q.norm()
-	from, to = max(from, q.head), min(to, q.next)
-	n := 0
-	for i := from; i < to; i++ {
-		k := int(i - q.head)
-		b := q.states.at(k)
-		if State(b&stateMask) == Done || len(q.holes) > 0 && q.inHole(i) {
-			continue
-		}
-		n++
-		q.live--
-		if i < q.sent && b>>qosShift > 0 {
-			q.inflight--
-		}
-		if i == q.head {
-			q.states.pop()
-			q.advance(i+1, release)
-			continue
-		}
-		q.states.set(k, byte(Done))
+	if q.full != nil {
+		return q.full.Finish(from, to, size, release)
 	}
-	q.passDone(release)
-	q.bytes -= min(size, q.bytes)
-	for len(q.holes) > 0 && q.head == q.holes[0].from {
-		to := q.holes[0].to
-		q.popHole()
-		q.states.skip(to - q.head)
-		q.advance(to, release)
-		q.passDone(release)
+	from, to = max(from, q.head), min(to, q.next)
+	if from >= to {
+		return 0
+	}
+	if from > q.head {
+		return q.use().Finish(from, to, size, release)
+	}
+	n := int(to - from)
+	release(q.span.ext, n)
+	q.at += uint32(n)
+	if q.head = to; to == q.next {
+		q.leaveSpan()
 	}
 	return n
-}
-
-// passDone moves the head over what is finished already.
-func (q *Queue) passDone(release Release) {
-	for q.states.n > 0 && State(q.states.at(0)&stateMask) == Done {
-		q.states.pop()
-		q.advance(q.head+1, release)
-	}
-}
-
-func (q *Queue) popHole() {
-	if q.holes = q.holes[1:]; len(q.holes) == 0 {
-		q.holes = nil
-	}
-}
-
-// advance moves the head to n and lets go of what lies below it.
-func (q *Queue) advance(n uint64, release Release) {
-	if q.volatile != nil {
-		q.volatile.advance(q.head, n, release)
-	} else {
-		for at := q.head; at < n; {
-			c := &q.chunks[0]
-			to := min(n, c.end())
-			if !c.freed {
-				release(c.ext, int(to-at))
-			}
-			at = to
-			if to == c.end() {
-				q.dropChunk()
-			}
-		}
-	}
-	q.head = n
-	if q.sent < n {
-		q.sent = n
-	}
-	if q.head == q.next {
-		q.bytes = 0
-	}
-}
-
-func (q *Queue) dropChunk() {
-	c := q.chunks[0]
-	if c.keyed {
-		q.dead = append(q.dead, c.first)
-	}
-	if len(q.chunks) == 1 && !c.keyed && !c.freed && c.bytes != nil && cap(c.bytes) <= 16<<10 {
-		// A queue that is emptied again and again needs no new chunk each time.
-		q.spare(c)
-		return
-	}
-	q.chunks[0] = chunk{}
-	q.chunks = q.chunks[1:]
-	q.dropped++
-	if len(q.chunks) == 0 {
-		q.chunks = nil
-	}
-}
-
-// spare keeps the last chunk, emptied, as the one to append to.
-func (q *Queue) spare(c chunk) {
-	q.attrs = nil
-	q.chunks[0] = chunk{first: c.end(), ext: c.ext, base: c.last, last: c.last, bytes: c.bytes[:0], sized: c.sized}
-	q.cursor = Cursor{number: c.end(), chunk: q.dropped, pos: c.last}
 }
 
 // Oldest returns the numbers [from, to) of up to k of the oldest deliveries that
 // were certainly never sent; from == to when there are none.
 func (q *Queue) Oldest(k int) (from, to uint64) {
+	if q.full != nil {
+		return q.full.Oldest(k)
+	}
 	q.norm()
-	from, to = q.run(max(q.sent, q.top, q.head), q.next)
-	return from, min(to, from+uint64(k))
-}
-
-// run returns the first run of numbers in [from, to) that are neither finished nor
-// in a hole; it is empty, and at to, when there is none.
-func (q *Queue) run(from, to uint64) (uint64, uint64) {
-	for i := 0; from < to; {
-		for i < len(q.holes) && q.holes[i].to <= from {
-			i++
-		}
-		if i < len(q.holes) && q.holes[i].from <= from {
-			from = q.holes[i].to
-			continue
-		}
-		if q.StateOf(from) == Done {
-			from++
-			continue
-		}
-		end := to
-		if i < len(q.holes) {
-			end = min(end, q.holes[i].from)
-		}
-		for n := from + 1; n < min(end, q.head+uint64(q.states.n)); n++ {
-			if q.StateOf(n) == Done {
-				end = n
-			}
-		}
-		return from, end
-	}
-	return to, to
-}
-
-func (q *Queue) inHole(n uint64) bool {
-	for _, h := range q.holes {
-		if h.from <= n && n < h.to {
-			return true
-		}
-	}
-	return false
+	from = min(max(q.top, q.head), q.next)
+	return from, min(q.next, from+uint64(k))
 }
 
 // Drop finishes the waiting deliveries [from, to), as Oldest gave them, whatever
 // stands before them, and returns how many. size is the bytes that this frees of
 // a sized queue.
 func (q *Queue) Drop(from, to, size uint64, release Release) int {
-	q.norm()
-	from, to = max(from, q.head), min(to, q.next)
-	if from >= to {
-		return 0
-	}
-	if from == q.head || from < q.sent {
+	if q.full == nil && (from <= q.head || from >= min(to, q.next)) {
 		return q.Finish(from, to, size, release)
 	}
-	n := 0
-	for from < to {
-		var end uint64
-		if from, end = q.run(from, to); from < end {
-			n += q.dropRun(from, end, size, release)
-			size = 0
-		}
-		from = end
-	}
-	return n
-}
-
-// dropRun makes a hole of numbers that are all open.
-func (q *Queue) dropRun(from, to, size uint64, release Release) int {
-	q.live -= int(to - from)
-	q.bytes -= min(size, q.bytes)
-	at := 0
-	for at < len(q.holes) && q.holes[at].to < from {
-		at++
-	}
-	if at < len(q.holes) && q.holes[at].to == from {
-		q.holes[at].to = to
-	} else {
-		q.holes = slices.Insert(q.holes, at, hole{from, to})
-	}
-	if at+1 < len(q.holes) && q.holes[at+1].from == to {
-		q.holes[at].to = q.holes[at+1].to
-		q.holes = slices.Delete(q.holes, at+1, at+2)
-	}
-	if q.volatile != nil {
-		q.volatile.hole(q, from, to, release)
-		return int(to - from)
-	}
-	h := q.holes[at]
-	for i := len(q.chunks) - 1; i >= 0 && q.chunks[i].end() > h.from; i-- {
-		c := &q.chunks[i]
-		if c.first >= h.from && c.end() <= h.to && !c.freed && c.count == ChunkEntries {
-			release(c.ext, int(c.count))
-			c.freed, c.bytes = true, nil
-		}
-	}
-	return int(to - from)
+	return q.use().Drop(from, to, size, release)
 }
 
 // Clear finishes everything and returns how many deliveries that were.
 func (q *Queue) Clear(release Release) int {
-	q.norm()
-	n := q.live
-	q.live = 0
-	q.states = states{}
-	q.holes = nil
-	q.inflight = 0
-	if q.head < q.next {
-		q.advance(q.next, release)
+	if q.full != nil {
+		return q.full.Clear(release)
 	}
-	q.bytes = 0
-	return n
+	return q.Finish(q.head, q.next, 0, release)
 }
 
 // Each visits the unfinished deliveries in order until visit returns false.
 func (q *Queue) Each(load Loader, visit func(n uint64, e *Entry, st State) bool) error {
-	q.norm()
-	if q.head == q.next {
-		return nil
-	}
-	var cur Cursor
-	if err := q.seek(&cur, q.head, load); err != nil {
-		return err
-	}
-	var e Entry
-	holes := q.holes
-	for n := q.head; n < q.next; n++ {
-		if len(holes) > 0 && n == holes[0].from {
-			if n = holes[0].to; n >= q.next {
-				return nil
-			}
-			holes = holes[1:]
-			if err := q.seek(&cur, n, load); err != nil {
-				return err
-			}
-		}
-		if err := q.entry(&cur, &e, load); err != nil {
-			return err
-		}
-		if st := q.StateOf(n); st != Done && !visit(n, &e, st) {
-			return nil
-		}
-	}
-	return nil
+	return q.view().Each(load, visit)
 }
 
 // Unreadable returns the numbers, from the next to send on, of the chunk that
 // Take could not read.
-func (q *Queue) Unreadable() (from, to uint64) {
-	for i := range q.chunks {
-		if c := &q.chunks[i]; q.sent < c.end() {
-			return max(q.sent, c.first), c.end()
-		}
-	}
-	return q.sent, q.next
-}
+func (q *Queue) Unreadable() (from, to uint64) { return q.view().Unreadable() }
 
 // Shared tells whether some waiting delivery may have come from a group.
-func (q *Queue) Shared() bool {
-	if q.volatile != nil {
-		return q.volatile.shared()
+func (q *Queue) Shared() bool { return q.full != nil && q.full.Shared() }
+
+// Crowded tells whether messages for this queue should be stored.
+func (q *Queue) Crowded() bool { return q.full != nil && q.full.Crowded() }
+
+// At returns the entry of a delivery of a volatile queue, from the head on; nil
+// when it is coded.
+func (q *Queue) At(n uint64) *Entry { return q.full.At(n) }
+
+// Check reads every stored entry of the queue and says what contradicts itself:
+// chunks that cannot be had, have fewer or more entries than they should, or end
+// elsewhere. visit gets the unfinished deliveries that can be read, in order.
+// Numbers without a gap and in order are what Load has made sure of. The queue
+// is as before.
+func (q *Queue) Check(load Loader, visit func(n uint64, e *Entry, st State), problem func(from, to uint64, err error)) {
+	q.view().Check(load, visit, problem)
+}
+
+// Needs visits how many deliveries hold on to each extent: what Release was not
+// told of yet. An extent may come several times.
+func (q *Queue) Needs(visit func(ext Extent, n int)) {
+	if q.full != nil {
+		q.full.Needs(visit)
+	} else if q.span != nil {
+		visit(q.span.ext, int(q.next-q.head))
 	}
-	for i := range q.attrs {
-		if q.attrs[i].Group != 0 {
-			return true
+}
+
+// Stored visits where the deliveries from number from on are stored, as far as
+// they are not finished and lie in extents that are wanted: chunks of others are
+// passed over without a look at their entries. After limit entries or somewhat
+// more it stops. It returns the number to go on from, which is Next at the end.
+func (q *Queue) Stored(from uint64, limit int, want func(Extent) bool, load Loader, visit func(Extent, Position)) (uint64, error) {
+	if q.full == nil && (q.span == nil || !want(q.span.ext)) {
+		return q.Next(), nil
+	}
+	return q.view().Stored(from, limit, want, load, visit)
+}
+
+// Skip makes the next n numbers ones that no delivery has: after damage, when it is
+// not known which deliveries had them. It is for durable queues.
+func (q *Queue) Skip(n uint64) { q.use().Skip(n) }
+
+// Recount makes Bytes what the unfinished deliveries of a sized queue take: after
+// damage, when records said of more deliveries than are there how much they free. It
+// reads the whole queue; an error is of reading, and leaves Bytes as it is.
+func (q *Queue) Recount(load Loader) error {
+	if q.full == nil {
+		return nil // it has no sizes
+	}
+	return q.full.Recount(load)
+}
+
+// Offloads tells whether Offload may have something to do: few queues are so long.
+func (q *Queue) Offloads() bool { return q.full != nil && q.full.Offloads() }
+
+// Offload drops from memory the chunks that the store holds, but for the first
+// two from where reading is and the last.
+func (q *Queue) Offload() {
+	if q.full != nil {
+		q.full.Offload()
+	}
+}
+
+// Keys visits the first numbers of the chunks that the store may hold.
+func (q *Queue) Keys(visit func(first uint64)) {
+	if q.full != nil {
+		q.full.Keys(visit)
+	}
+}
+
+// Save appends the durable state of the queue to dst, gives put every chunk that
+// the store does not hold as it is, and del every chunk that it no longer needs.
+func (q *Queue) Save(dst []byte, put func(first uint64, data []byte), del func(first uint64)) []byte {
+	if q.full != nil {
+		return q.full.Save(dst, put, del)
+	}
+	q.norm()
+	var w window
+	if q.span != nil {
+		if w = q.window(); len(w.bytes) > inlineChunk {
+			return q.use().Save(dst, put, del) // which knows what the store holds
 		}
 	}
-	return false
+	u := binary.AppendUvarint
+	dst = u(dst, q.head)
+	dst = u(dst, q.next-q.head)
+	dst = u(dst, q.top)
+	flag := byte(0)
+	if q.sized {
+		flag = 1
+	}
+	dst = append(dst, flag, 0, 0, 0, 0) // no bytes, states, holes, attributes
+	if q.span == nil {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1, savedInline)
+	dst = u(dst, q.head-uint64(q.at-w.from))
+	dst = u(dst, uint64(w.to-w.from))
+	dst = u(dst, uint64(q.span.ext))
+	dst = u(dst, uint64(w.base))
+	dst = u(dst, uint64(w.last))
+	dst = u(dst, uint64(len(w.bytes)))
+	return append(dst, w.bytes...)
+}
+
+// Load makes the queue what Save wrote and returns the bytes after it, or
+// ErrChunk. Of several queues that are loaded one after the other, those that wait for
+// the same share memory through s; s may be nil.
+func (q *Queue) Load(src []byte, s *Shared) ([]byte, error) {
+	*q = Queue{}
+	if rest, ok := q.loadAtRest(src, s); ok {
+		return rest, nil
+	}
+	*q = Queue{full: &full{}}
+	return q.full.Load(src)
+}
+
+// loadAtRest reads what Save writes of a queue at rest. It is false, and the queue
+// may be anything, for one that is not, and for what does not decode.
+func (q *Queue) loadAtRest(src []byte, shared *Shared) (rest []byte, ok bool) {
+	d := decoder{b: src}
+	q.head = d.u()
+	n := d.u()
+	q.next = q.head + n
+	q.top = d.u()
+	flag := d.u()
+	q.sized = flag == 1
+	if d.u()|d.u()|d.u()|d.u() != 0 || flag > 1 || d.bad || q.head == 0 || q.next < q.head {
+		return nil, false
+	}
+	switch chunks := d.u(); {
+	case n == 0 && chunks == 0 && !d.bad:
+		return d.b, true
+	case n == 0 || chunks != 1:
+		return nil, false
+	}
+	flags, first := d.u(), d.u()
+	s := span{users: 1, count: uint32(min(d.u(), ChunkEntries+1)), ext: Extent(d.u()), base: Position(d.u()), last: Position(d.u())}
+	bytes := d.bytes(d.u())
+	if d.bad || flags != savedInline || first == 0 || first > q.head || s.count > ChunkEntries ||
+		first+uint64(s.count) != q.next || !s.whole(bytes) {
+		return nil, false
+	}
+	q.at, q.first = uint32(q.head-first), true
+	if shared != nil && shared.span != nil && shared.span.equal(&s, bytes) {
+		q.span = shared.span
+		q.span.users++
+		return d.b, true
+	}
+	s.bytes = append([]byte(nil), bytes...)
+	q.span = &s
+	if shared != nil {
+		shared.span = q.span
+	}
+	return d.b, true
 }

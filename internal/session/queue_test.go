@@ -71,12 +71,12 @@ func (r *rig) account(t *rapid.T) {
 	seen := map[*Message]bool{}
 	crowded := 0
 	for _, q := range []*Queue{r.q, r.twin} {
-		if q.volatile.coded > 0 {
+		if q.full.volatile.coded > 0 {
 			r.coded++
 		}
 		var own int64
-		for i := range q.volatile.runs {
-			for _, e := range q.volatile.runs[i].mem {
+		for i := range q.full.volatile.runs {
+			for _, e := range q.full.volatile.runs[i].mem {
 				if e.Message == nil && !e.stored() {
 					continue
 				}
@@ -91,10 +91,10 @@ func (r *rig) account(t *rapid.T) {
 				}
 			}
 		}
-		if q.volatile.bytes != own {
-			t.Fatalf("a queue counts %d bytes and holds %d", q.volatile.bytes, own)
+		if q.full.volatile.bytes != own {
+			t.Fatalf("a queue counts %d bytes and holds %d", q.full.volatile.bytes, own)
 		}
-		if q.volatile.crowded {
+		if q.full.volatile.crowded {
 			crowded++
 		}
 	}
@@ -279,7 +279,7 @@ func (r *rig) reload() {
 	r.m.high = r.m.top
 	b := r.save(r.q)
 	var q Queue
-	rest, err := q.Load(append(b, "rest"...))
+	rest, err := q.Load(append(b, "rest"...), nil)
 	if err != nil || string(rest) != "rest" {
 		r.t.Fatalf("Load: %v, %q is left", err, rest)
 	}
@@ -673,8 +673,8 @@ func TestLongQueueIsSmall(t *testing.T) {
 		q.Push(&Entry{Pos: Position(1 + i*130), Ext: Extent(1 + i/500_000), Attr: Attr{QoS: 1}})
 	}
 	size := func() (sum int) {
-		for i := range q.chunks {
-			sum += cap(q.chunks[i].bytes)
+		for i := range q.use().chunks {
+			sum += cap(q.full.chunks[i].bytes)
 		}
 		return sum
 	}
@@ -763,7 +763,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var q Queue
-		if _, err := q.Load(b); err != nil {
+		if _, err := q.Load(b, nil); err != nil {
 			if !errors.Is(err, ErrChunk) {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ const (
 
 // Save appends the durable state of the queue to dst, gives put every chunk that
 // the store does not hold as it is, and del every chunk that it no longer needs.
-func (q *Queue) Save(dst []byte, put func(first uint64, data []byte), del func(first uint64)) []byte {
+func (q *full) Save(dst []byte, put func(first uint64, data []byte), del func(first uint64)) []byte {
 	q.norm()
 	for _, first := range q.dead {
 		del(first)
@@ -148,9 +148,9 @@ func (d *decoder) attr() (a Attr) {
 
 // Load makes the queue what Save wrote and returns the bytes after it, or
 // ErrChunk.
-func (q *Queue) Load(src []byte) ([]byte, error) {
+func (q *full) Load(src []byte) ([]byte, error) {
 	d := decoder{b: src}
-	*q = Queue{}
+	*q = full{}
 	q.head = d.u()
 	q.next = q.head + d.u()
 	q.high = d.u()
@@ -204,7 +204,7 @@ func (q *Queue) Load(src []byte) ([]byte, error) {
 
 // whole tells whether what was loaded hangs together, so that nothing that relies
 // on it reads beside it.
-func (q *Queue) whole() bool {
+func (q *full) whole() bool {
 	if q.head == 0 || q.next < q.head || uint64(q.states.n) > q.next-q.head || q.live < 0 {
 		return false
 	}
@@ -233,11 +233,11 @@ func (q *Queue) whole() bool {
 }
 
 // Offloads tells whether Offload may have something to do: few queues are so long.
-func (q *Queue) Offloads() bool { return q.volatile == nil && len(q.chunks) >= 4 }
+func (q *full) Offloads() bool { return q.volatile == nil && len(q.chunks) >= 4 }
 
 // Offload drops from memory the chunks that the store holds, but for the first
 // two from where reading is and the last.
-func (q *Queue) Offload() {
+func (q *full) Offload() {
 	if !q.Offloads() {
 		return
 	}
@@ -250,7 +250,7 @@ func (q *Queue) Offload() {
 }
 
 // Keys visits the first numbers of the chunks that the store may hold.
-func (q *Queue) Keys(visit func(first uint64)) {
+func (q *full) Keys(visit func(first uint64)) {
 	for _, first := range q.dead {
 		visit(first)
 	}

@@ -2,7 +2,7 @@ package session
 
 // Skip makes the next n numbers ones that no delivery has: after damage, when it is
 // not known which deliveries had them. It is for durable queues.
-func (q *Queue) Skip(n uint64) {
+func (q *full) Skip(n uint64) {
 	q.norm()
 	if n == 0 {
 		return
@@ -32,7 +32,7 @@ func (q *Queue) Skip(n uint64) {
 // Recount makes Bytes what the unfinished deliveries of a sized queue take: after
 // damage, when records said of more deliveries than are there how much they free. It
 // reads the whole queue; an error is of reading, and leaves Bytes as it is.
-func (q *Queue) Recount(load Loader) error {
+func (q *full) Recount(load Loader) error {
 	if !q.sized {
 		return nil
 	}

@@ -4,7 +4,7 @@ package session
 // they are not finished and lie in extents that are wanted: chunks of others are
 // passed over without a look at their entries. After limit entries or somewhat
 // more it stops. It returns the number to go on from, which is Next at the end.
-func (q *Queue) Stored(from uint64, limit int, want func(Extent) bool, load Loader, visit func(Extent, Position)) (uint64, error) {
+func (q *full) Stored(from uint64, limit int, want func(Extent) bool, load Loader, visit func(Extent, Position)) (uint64, error) {
 	q.norm()
 	from = max(from, q.head)
 	if v := q.volatile; v != nil {
@@ -33,7 +33,7 @@ func (q *Queue) Stored(from uint64, limit int, want func(Extent) bool, load Load
 	return q.next, nil
 }
 
-func (q *Queue) storedVolatile(v *volatile, from uint64, limit int, want func(Extent) bool, visit func(Extent, Position)) (uint64, error) {
+func (q *full) storedVolatile(v *volatile, from uint64, limit int, want func(Extent) bool, visit func(Extent, Position)) (uint64, error) {
 	for i := range v.runs {
 		r := &v.runs[i]
 		if r.end() <= from {
@@ -62,7 +62,7 @@ func (q *Queue) storedVolatile(v *volatile, from uint64, limit int, want func(Ex
 }
 
 // storedIn visits the deliveries of one chunk.
-func (q *Queue) storedIn(c *chunk, from uint64, visit func(Extent, Position)) error {
+func (q *full) storedIn(c *chunk, from uint64, visit func(Extent, Position)) error {
 	holes := q.holes
 	cur := Cursor{number: c.first, pos: c.base}
 	var e Entry

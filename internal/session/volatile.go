@@ -70,20 +70,20 @@ func (a *Allowance) keep(mem []Entry) {
 
 // SetVolatile makes an empty queue that ends with its connection and keeps its
 // entries in memory, which counts against a.
-func (q *Queue) SetVolatile(a *Allowance) {
+func (q *full) SetVolatile(a *Allowance) {
 	q.norm()
 	q.volatile = &volatile{allowance: a}
 }
 
 // Crowded tells whether messages for this queue should be stored.
-func (q *Queue) Crowded() bool {
+func (q *full) Crowded() bool {
 	v := q.volatile
 	return v != nil && (v.crowded || v.bytes > 0 && v.allowance.used >= v.allowance.Total)
 }
 
 // At returns the entry of a delivery of a volatile queue, from the head on; nil
 // when it is coded.
-func (q *Queue) At(n uint64) *Entry {
+func (q *full) At(n uint64) *Entry {
 	if r := q.volatile.run(n); r.mem != nil {
 		return &r.mem[n-r.first]
 	}
@@ -110,7 +110,7 @@ func (v *volatile) find(n uint64) int {
 func (v *volatile) run(n uint64) *run { return &v.runs[v.find(n)] }
 
 // push appends the entry of delivery n.
-func (v *volatile) push(q *Queue, n uint64, e *Entry) {
+func (v *volatile) push(q *full, n uint64, e *Entry) {
 	var r *run
 	if len(v.runs) > 0 {
 		r = &v.runs[len(v.runs)-1]
@@ -135,7 +135,7 @@ func (v *volatile) push(q *Queue, n uint64, e *Entry) {
 }
 
 // pushCoded appends the entry of a stored message, r being the last run.
-func (v *volatile) pushCoded(q *Queue, r *run, n uint64, e *Entry) {
+func (v *volatile) pushCoded(q *full, r *run, n uint64, e *Entry) {
 	if r != nil && r.count == 0 {
 		v.allowance.keep(r.mem)
 		v.runs = v.runs[:len(v.runs)-1]
@@ -156,7 +156,7 @@ func (v *volatile) pushCoded(q *Queue, r *run, n uint64, e *Entry) {
 }
 
 // read reads the entry at the cursor and moves it on.
-func (v *volatile) read(q *Queue, cur *Cursor, e *Entry) error {
+func (v *volatile) read(q *full, cur *Cursor, e *Entry) error {
 	cur.chunk = max(cur.chunk, v.gone)
 	r := &v.runs[cur.chunk-v.gone]
 	for cur.number >= r.end() {
@@ -176,7 +176,7 @@ func (v *volatile) read(q *Queue, cur *Cursor, e *Entry) error {
 }
 
 // seek puts the cursor at number n, head <= n <= next.
-func (v *volatile) seek(q *Queue, cur *Cursor, n uint64) error {
+func (v *volatile) seek(q *full, cur *Cursor, n uint64) error {
 	*cur = Cursor{number: n, chunk: v.gone}
 	if len(v.runs) == 0 {
 		return nil
@@ -241,7 +241,7 @@ func (v *volatile) drop() {
 }
 
 // hole lets go of deliveries from up to but not to, before which others wait.
-func (v *volatile) hole(q *Queue, from, to uint64, release Release) {
+func (v *volatile) hole(q *full, from, to uint64, release Release) {
 	for ; from < to; from++ {
 		r := v.run(from)
 		if r.mem == nil {
@@ -252,7 +252,7 @@ func (v *volatile) hole(q *Queue, from, to uint64, release Release) {
 }
 
 // unfold makes a coded run one in memory.
-func (v *volatile) unfold(q *Queue, r *run) {
+func (v *volatile) unfold(q *full, r *run) {
 	mem := make([]Entry, r.count)
 	cur := Cursor{number: r.first, pos: r.base}
 	for i := range mem {

@@ -78,6 +78,17 @@ func (s *audiences[V]) delete(a audience, key uint64) (now audience, old V, ok b
 	return audience(id), old, true
 }
 
+// any returns the value of one of a.
+func (s *audiences[V]) any(a audience) (v V, ok bool) {
+	switch {
+	case a == 0:
+		return v, false
+	case a&crowded == 0:
+		return s.solo.get(uint32(a)).value, true
+	}
+	return s.crowds.get(uint32(a &^ crowded)).runs[0].values[0], true
+}
+
 // appendTo appends the values of a by ascending key.
 func (s *audiences[V]) appendTo(a audience, dst []V) []V {
 	switch {

@@ -121,6 +121,13 @@ func (s *subscribers[V]) merge(at int) bool {
 
 // appendTo appends all values by ascending key.
 func (s *subscribers[V]) appendTo(dst []V) []V {
+	if len(s.runs) > 1 {
+		n := 0
+		for i := range s.runs {
+			n += len(s.runs[i].values)
+		}
+		dst = slices.Grow(dst, n)
+	}
 	for i := range s.runs {
 		dst = append(dst, s.runs[i].values...)
 	}

@@ -50,6 +50,18 @@ func (t *Tree[V]) Set(filter string, key uint64, v V) (old V, replaced bool) {
 	return old, replaced
 }
 
+// Any returns the value of some subscription to filter, if there is one.
+func (t *Tree[V]) Any(filter string) (v V, ok bool) {
+	if HasWildcard(filter) {
+		if _, who := t.seek(filter); who != nil {
+			return t.subscribers.any(*who)
+		}
+	} else if id := t.findExact(hashText(filter), filter); id != 0 {
+		return t.subscribers.any(t.exact.get(id).who)
+	}
+	return v, false
+}
+
 // Delete removes the value of key at filter and returns it. What only that subscription needed is freed.
 func (t *Tree[V]) Delete(filter string, key uint64) (old V, ok bool) {
 	if !HasWildcard(filter) {

@@ -216,3 +216,24 @@ func TestTreeLetsGoOfLongFilters(t *testing.T) {
 		t.Error("the node a keeps the filter")
 	}
 }
+
+func TestAny(t *testing.T) {
+	var tree Tree[string]
+	for _, filter := range []string{"a/b", "a/+", "#", "a/#"} {
+		if v, ok := tree.Any(filter); ok {
+			t.Errorf("%s has %q before anybody subscribed", filter, v)
+		}
+		for key := range uint64(3) {
+			tree.Set(filter, key, filter)
+			if v, ok := tree.Any(filter); !ok || v != filter {
+				t.Errorf("%s with %d subscribers: %q, %v", filter, key+1, v, ok)
+			}
+		}
+		for key := range uint64(3) {
+			tree.Delete(filter, key)
+		}
+		if v, ok := tree.Any(filter); ok {
+			t.Errorf("%s has %q after all have gone", filter, v)
+		}
+	}
+}

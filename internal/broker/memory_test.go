@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
+)
+
+// alive is what is left of the heap, in bytes and objects, when the garbage is gone.
+func alive() (bytes, objects int64) {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what only finalizers kept
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc), int64(m.HeapObjects)
+}
+
+// discard takes a checkpoint and keeps nothing of it.
+type discard struct{}
+
+func (discard) Put(Table, []byte, []byte) {}
+func (discard) Delete(Table, []byte)      {}
+
+// checkpointed makes all that changed saved.
+func (b *bench) checkpointed() {
+	b.BeginCheckpoint(discard{})
+	for !b.CheckpointSlice(1000) {
+	}
+	b.CheckpointDone()
+}
+
+// absent makes sessions that are away, each with a subscription of its own and one that
+// all have.
+func (b *bench) absent(n int) {
+	for i := range n {
+		l := b.connect(fmt.Sprintf("client-%06d", i), false)
+		b.receive(l, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: fmt.Sprintf("bench/fleet/%d/cmd", i), QoS: 1}}})
+		all := []byte("bench/all/cmd") // a text of its own, as decoding makes it
+		b.receive(l, &packet.Subscribe{ID: 2, Subscriptions: []packet.Subscription{{Filter: string(all), QoS: 1}}})
+		b.receive(l, &packet.Disconnect{})
+		b.Handle(1, &Input{Link: l, Ops: []Op{{OpClosed, 1}}})
+	}
+	b.drain(nil)
+	b.checkpointed()
+}
+
+// BenchmarkMemory is what an absent session with two subscriptions costs, and what a
+// delivery that waits for one does: alive, without the reserve of the collector.
+func BenchmarkMemory(b *testing.B) {
+	const sessions, messages = 100_000, 20
+	for range b.N {
+		empty, none := alive()
+		c := newBench(Config{})
+		c.Start(1)
+		c.absent(sessions)
+		made, objects := alive()
+		p := c.connect("publisher", true)
+		for i := range messages {
+			in := publishes(1, 1, "bench/all/cmd")
+			in.Link, in.Publishes[0].ID = p, uint16(i+1)
+			c.Handle(1, in)
+			c.drain(nil)
+		}
+		c.checkpointed()
+		if n := c.Totals().Queued; n != sessions*messages {
+			b.Fatalf("%d deliveries wait", n)
+		}
+		// Without what a topic's recipients take, which is forgotten sooner or later.
+		clear(c.routes)
+		full, more := alive()
+		b.ReportMetric(float64(made-empty)/sessions, "B/session")
+		b.ReportMetric(float64(objects-none)/sessions, "objects/session")
+		b.ReportMetric(float64(full-made)/sessions/messages, "B/delivery")
+		b.ReportMetric(float64(more-objects)/sessions, "objects/queue")
+		runtime.KeepAlive(c)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// A session that is away has a size of the runtime's: one field more, and each takes the
+// next one.
+func TestSessionIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(Session{}); n > 144 {
+		t.Errorf("a session takes %d bytes", n)
+	}
+	if n := unsafe.Sizeof(subscription{}); n > 48 {
+		t.Errorf("a subscription takes %d bytes", n)
+	}
+}

@@ -835,3 +835,27 @@ func TestDroppedIsNotReceived(t *testing.T) {
 		t.Fatalf("received are %d, the head is %d", got, q.Head())
 	}
 }
+
+// Entries that are unfolded for a hole among them count while they wait, and what was let
+// go of before does not.
+func TestUnfoldedEntriesCountOnce(t *testing.T) {
+	a := &Allowance{PerQueue: 2 * entryCost, Total: 1 << 20}
+	var q Queue
+	q.SetVolatile(a)
+	release := func(Extent, int) {}
+	for n := range 20 {
+		q.Push(&Entry{Pos: Position(n + 1), Ext: 1, Attr: Attr{QoS: 1}})
+	}
+	if q.full.volatile.coded == 0 {
+		t.Fatal("nothing is coded")
+	}
+	q.Finish(1, 6, 0, release)
+	q.Drop(12, 14, 0, release)
+	if q.full.volatile.coded != 0 {
+		t.Fatal("nothing was unfolded")
+	}
+	q.Clear(release)
+	if n := a.Used(); n != 0 {
+		t.Errorf("an empty queue takes %d bytes", n)
+	}
+}

@@ -259,6 +259,10 @@ func (v *volatile) unfold(q *full, r *run) {
 		if q.readCode(&r.chunk, &cur, &mem[i]) != nil {
 			break // it is memory of our own: this cannot be
 		}
+		if r.first+uint64(i) < q.head {
+			mem[i] = Entry{} // let go of already: nobody will take it off the account again
+			continue
+		}
 		v.charge(&mem[i])
 	}
 	r.mem, r.bytes = mem, nil

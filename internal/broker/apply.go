@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -173,7 +174,9 @@ func (c *Core) Start(now Time) {
 			c.commit(&record.WillDue{ClientID: w.ClientID, At: uint64(c.now) + uint64(w.Delay)*1000})
 		}
 	}
-	for _, s := range c.sortedSessions() {
+	sessions := c.sortedSessions()
+	c.timers = slices.Grow(c.timers, len(sessions))
+	for _, s := range sessions {
 		if s.open {
 			// What is queued from now on was certainly never sent.
 			sent := min(s.queue.High(), s.queue.Next())

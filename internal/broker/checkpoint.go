@@ -42,13 +42,53 @@ type mark struct{ gen uint32 }
 // the change, so nothing has to stop and nothing is copied.
 type checkpoint struct {
 	gen    uint32 // of changes now
-	dirty  []object
-	saving []object
+	dirty  objects
+	saving objects
 	active bool
 	out    Saver
 	buf    []byte
-	put    map[string]bool // retained topics and wills put in this checkpoint: an older, gone one of the name deletes nothing
-	offl   []*Session      // sessions with chunks to drop from memory once it is done
+	key    []byte
+	sub    record.Subscribed
+	sid    uint64 // of the session that is being saved
+	// Made once, so that no session pays for closures: they give out chunks of it.
+	putChunk    func(first uint64, data []byte)
+	deleteChunk func(first uint64)
+	put         map[string]bool // retained topics and wills put in this checkpoint: an older, gone one of the name deletes nothing
+	offl        []*Session      // sessions with chunks to drop from memory once it is done
+}
+
+// objects is a list that takes no memory beside that for what is in it, however long it
+// becomes: a message to a million sessions changes them all.
+type objects struct {
+	pages [][]object
+	count int
+}
+
+const objectsPerPage = 512
+
+func (l *objects) add(o object) {
+	if last := len(l.pages) - 1; last < 0 || len(l.pages[last]) == cap(l.pages[last]) {
+		room := objectsPerPage
+		if last < 0 {
+			room = 8
+		}
+		l.pages = append(l.pages, make([]object, 0, room))
+	}
+	last := &l.pages[len(l.pages)-1]
+	*last = append(*last, o)
+	l.count++
+}
+
+// take returns the first and takes it out; there has to be one.
+func (l *objects) take() object {
+	o := l.pages[0][0]
+	l.pages[0] = l.pages[0][1:]
+	if len(l.pages[0]) == 0 {
+		l.pages[0] = nil
+		l.pages = l.pages[1:]
+	}
+	l.count--
+	return o
 }
 
 type object interface {
@@ -86,18 +126,18 @@ func (k *checkpoint) change(c *Core, o object) {
 		o.save(c, k.out)
 	}
 	m.gen = k.gen + 1
-	k.dirty = append(k.dirty, o)
+	k.dirty.add(o)
 }
 
 // Dirty tells whether a checkpoint would have anything to save.
-func (c *Core) Dirty() bool { return len(c.save.dirty) > 0 || c.gapsSaved < len(c.gaps) }
+func (c *Core) Dirty() bool { return c.save.dirty.count > 0 || c.gapsSaved < len(c.gaps) }
 
 // BeginCheckpoint begins to save the state as it is now to out. It must come
 // between Flush and the next Handle; what is saved is the state at Journal.End.
 func (c *Core) BeginCheckpoint(out Saver) {
 	k := &c.save
 	k.gen++
-	k.saving, k.dirty = k.dirty, nil
+	k.saving, k.dirty = k.dirty, objects{}
 	k.active, k.out, k.put = true, out, map[string]bool{}
 	x := &c.extents
 	x.trim()
@@ -112,18 +152,17 @@ func (c *Core) BeginCheckpoint(out Saver) {
 // CheckpointSlice saves up to n things more and tells whether that was all.
 func (c *Core) CheckpointSlice(n int) (done bool) {
 	k := &c.save
-	for ; n > 0 && len(k.saving) > 0; n-- {
-		o := k.saving[0]
-		k.saving = k.saving[1:]
+	for ; n > 0 && k.saving.count > 0; n-- {
+		o := k.saving.take()
 		if m := o.marked(); m.gen == k.gen {
 			o.save(c, k.out)
 			m.gen = 0
 		}
 	}
-	if len(k.saving) > 0 {
+	if k.saving.count > 0 {
 		return false
 	}
-	k.active, k.out, k.put, k.saving = false, nil, nil, nil
+	k.active, k.out, k.put, k.saving = false, nil, nil, objects{}
 	return true
 }
 
@@ -201,7 +240,6 @@ const (
 )
 
 func (s *Session) save(c *Core, out Saver) {
-	key := sidKey(s.sid, "")
 	a := s.activity()
 	for _, filter := range a.subGone {
 		if s.sub(filter) == nil {
@@ -214,14 +252,17 @@ func (s *Session) save(c *Core, out Saver) {
 	for sub := s.subs; sub != nil; sub = sub.next {
 		if sub.flags&subDirty != 0 {
 			sub.flags &^= subDirty
-			r := sub.record(s.sid)
-			out.Put(TableSubscription, sidKey(s.sid, sub.filter), record.Append(nil, &r))
+			c.save.sub = sub.record(s.sid)
+			c.save.key = append(binary.BigEndian.AppendUint64(c.save.key[:0], s.sid), sub.filter...)
+			c.save.buf = record.Append(c.save.buf[:0], &c.save.sub)
+			out.Put(TableSubscription, c.save.key, c.save.buf)
 		}
 	}
-	put := func(first uint64, data []byte) { out.Put(TableChunk, chunkKey(s.sid, first), data) }
-	del := func(first uint64) { out.Delete(TableChunk, chunkKey(s.sid, first)) }
+	k := &c.save
+	k.sid, k.key = s.sid, binary.BigEndian.AppendUint64(k.key[:0], s.sid)
+	key := k.key
 	if s.ended {
-		s.queue.Keys(del)
+		s.queue.Keys(k.deleteChunk)
 		out.Delete(TableSession, key)
 		return
 	}
@@ -265,7 +306,7 @@ func (s *Session) save(c *Core, out Saver) {
 			b = binary.BigEndian.AppendUint16(b, id)
 		}
 	}
-	b = s.queue.Save(b, put, del)
+	b = s.queue.Save(b, k.putChunk, k.deleteChunk)
 	c.save.buf = b
 	out.Put(TableSession, key, b)
 	if s.queue.Offloads() {
@@ -396,7 +437,7 @@ func (c *Core) Load(src Source) error {
 			return damaged(TableSubscription, k)
 		}
 		if s := c.bySID.get(r.SID); s != nil {
-			c.applySubscribed(&r, s)
+			c.subscribed(&r, s)
 			s.sub(r.Filter).flags &^= subDirty
 		}
 		return nil
@@ -431,10 +472,9 @@ func (c *Core) Load(src Source) error {
 		return nil
 	})
 	// What Load did is not a change.
-	for _, o := range c.save.dirty {
-		o.marked().gen = 0
+	for c.save.dirty.count > 0 {
+		c.save.dirty.take().marked().gen = 0
 	}
-	c.save.dirty = nil
 	return err
 }
 
@@ -510,14 +550,16 @@ func parseSession(k, v []byte, shared *session.Shared) *Session {
 	return s
 }
 
+// sortedSessions are the durable sessions, without groups, in the order in which they came
+// to be.
 func (c *Core) sortedSessions() []*Session {
-	return slices.SortedFunc(func(yield func(*Session) bool) {
-		for s := range c.sessions.all {
-			if s.durable() && !yield(s) {
-				return
-			}
+	list := make([]*Session, 0, c.bySID.count)
+	for s := range c.bySID.all {
+		if s.group() == nil && s.durable() {
+			list = append(list, s)
 		}
-	}, func(a, b *Session) int { return cmp.Compare(a.sid, b.sid) })
+	}
+	return list
 }
 
 func sortedGroups(m map[string]*Session) []*Session {

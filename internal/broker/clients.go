@@ -1,6 +1,10 @@
 package broker
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+)
 
 // clients finds sessions by their client identifiers. Against a map of the language it
 // saves the key, which the session has anyway: half of what an entry takes. It is an
@@ -217,9 +221,13 @@ func (t *sidTable) remove(sid uint64) {
 	}
 }
 
-// all visits every session, in any order, until visit returns false.
+// all visits every session in the order of their numbers until visit returns false.
 func (t *sidTable) all(visit func(*Session) bool) {
-	for _, p := range t.pages {
+	for _, at := range slices.Sorted(maps.Keys(t.pages)) {
+		p := t.pages[at]
+		if p == nil {
+			continue // gone since
+		}
 		for _, s := range p {
 			if s != nil && !visit(s) {
 				return

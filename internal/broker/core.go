@@ -156,6 +156,8 @@ func New(cfg Config, j Journal) *Core {
 	}
 	c.sessions.seed = maphash.MakeSeed()
 	c.letGo, c.letGoVolatile = c.releaseDurable, c.releaseVolatile
+	c.save.putChunk = func(first uint64, data []byte) { c.save.out.Put(TableChunk, chunkKey(c.save.sid, first), data) }
+	c.save.deleteChunk = func(first uint64) { c.save.out.Delete(TableChunk, chunkKey(c.save.sid, first)) }
 	c.load = func(first uint64) ([]byte, error) { return c.cfg.Chunk(c.loading.sid, first) }
 	return c
 }

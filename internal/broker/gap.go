@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"cmp"
 	"encoding/binary"
-	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
@@ -133,7 +131,6 @@ func (c *Core) durables() []*Session {
 			list = append(list, s)
 		}
 	}
-	slices.SortFunc(list, func(a, b *Session) int { return cmp.Compare(a.sid, b.sid) })
 	return list
 }
 

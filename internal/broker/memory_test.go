@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -25,8 +27,8 @@ func (discard) Put(Table, []byte, []byte) {}
 func (discard) Delete(Table, []byte)      {}
 
 // checkpointed makes all that changed saved.
-func (b *bench) checkpointed() {
-	b.BeginCheckpoint(discard{})
+func (b *bench) checkpointed(out Saver) {
+	b.BeginCheckpoint(out)
 	for !b.CheckpointSlice(1000) {
 	}
 	b.CheckpointDone()
@@ -34,7 +36,7 @@ func (b *bench) checkpointed() {
 
 // absent makes sessions that are away, each with a subscription of its own and one that
 // all have.
-func (b *bench) absent(n int) {
+func (b *bench) absent(n int, out Saver) {
 	for i := range n {
 		l := b.connect(fmt.Sprintf("client-%06d", i), false)
 		b.receive(l, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: fmt.Sprintf("bench/fleet/%d/cmd", i), QoS: 1}}})
@@ -44,7 +46,62 @@ func (b *bench) absent(n int) {
 		b.Handle(1, &Input{Link: l, Ops: []Op{{OpClosed, 1}}})
 	}
 	b.drain(nil)
-	b.checkpointed()
+	if out != nil {
+		b.checkpointed(out)
+	}
+}
+
+// sortedStore is a checkpoint store of which all entries are in memory, in order.
+type sortedStore struct{ entries []change }
+
+func (s *sortedStore) Put(table Table, key, value []byte) {
+	s.entries = append(s.entries, change{key: string(rune(table)) + string(key), value: string(value)})
+}
+func (s *sortedStore) Delete(Table, []byte) {}
+
+func (s *sortedStore) Each(table Table, visit func(key, value []byte) error) error {
+	for _, e := range s.entries {
+		if e.key[0] == byte(table) {
+			if err := visit([]byte(e.key[1:]), []byte(e.value)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// BenchmarkLoad is a start with many absent sessions for which something waits, but for
+// reading the store.
+func BenchmarkLoad(b *testing.B) {
+	const sessions = 100_000
+	c := newBench(Config{})
+	c.Start(1)
+	c.absent(sessions, nil)
+	in := publishes(20, 1, "bench/all/cmd")
+	in.Link = c.connect("publisher", true)
+	c.Handle(1, in)
+	c.drain(nil)
+	var store sortedStore
+	for s := range c.sessions.all {
+		c.dirty(s)
+		for sub := range s.eachSub {
+			sub.flags |= subDirty
+		}
+	}
+	c.checkpointed(&store)
+	slices.SortFunc(store.entries, func(a, b change) int { return cmp.Compare(a.key, b.key) })
+	b.ReportAllocs()
+	for b.Loop() {
+		c := newBench(Config{})
+		if err := c.Load(&store); err != nil {
+			b.Fatal(err)
+		}
+		c.Start(1)
+		if n := c.Totals().Queued; n != sessions*20 {
+			b.Fatalf("%d deliveries wait", n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sessions, "ns/session")
 }
 
 // BenchmarkMemory is what an absent session with two subscriptions costs, and what a
@@ -55,7 +112,7 @@ func BenchmarkMemory(b *testing.B) {
 		empty, none := alive()
 		c := newBench(Config{})
 		c.Start(1)
-		c.absent(sessions)
+		c.absent(sessions, discard{})
 		made, objects := alive()
 		p := c.connect("publisher", true)
 		for i := range messages {
@@ -64,7 +121,7 @@ func BenchmarkMemory(b *testing.B) {
 			c.Handle(1, in)
 			c.drain(nil)
 		}
-		c.checkpointed()
+		c.checkpointed(discard{})
 		if n := c.Totals().Queued; n != sessions*messages {
 			b.Fatalf("%d deliveries wait", n)
 		}

@@ -188,11 +188,7 @@ func (c *Core) enqueueShared(s *Session, e *session.Entry, shared *session.Share
 	} else {
 		e.Size = 0
 	}
-	if shared != nil {
-		s.queue.PushShared(e, shared)
-	} else {
-		s.queue.Push(e)
-	}
+	s.queue.PushShared(e, shared)
 	*c.extents.at(e.Ext)++
 	c.accepted(s, 1)
 	if a != nil && (a.link != nil || a.group != nil) {

@@ -93,6 +93,11 @@ func (c *Core) unsubscribe(l *Link, p *packet.Unsubscribe) {
 // applySubscribed makes or replaces a subscription of s [MQTT-3.8.4-3].
 func (c *Core) applySubscribed(r *record.Subscribed, s *Session) {
 	c.dirty(s)
+	c.subscribed(r, s)
+}
+
+// subscribed is what applySubscribed does but for noting that s has changed.
+func (c *Core) subscribed(r *record.Subscribed, s *Session) {
 	c.subGen++
 	if old := s.sub(r.Filter); old != nil {
 		old.set(r) // whoever has it, the tree or a group, has the new one with it

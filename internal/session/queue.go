@@ -117,7 +117,7 @@ func (q *Queue) Push(e *Entry) uint64 {
 }
 
 // PushShared is Push for one of many queues that get e one after the other: those at rest
-// share memory for it through s.
+// share memory for it through s, if that is not nil.
 func (q *Queue) PushShared(e *Entry, s *Shared) uint64 {
 	if q.full != nil {
 		return q.full.Push(e)
@@ -306,10 +306,10 @@ func (q *Queue) Take(s *Sending, load Loader) (bool, error) { return q.use().Tak
 
 // Number finds the delivery that packet identifier id means on this connection.
 func (q *Queue) Number(id uint16) (n uint64, qos byte, st State, ok bool) {
-	if q.full != nil {
-		return q.full.Number(id)
+	if q.full != nil { // or nothing was sent on it
+		n, qos, st, ok = q.full.Number(id)
 	}
-	return 0, 0, 0, false // nothing was sent on it
+	return n, qos, st, ok
 }
 
 // Before finds the delivery that id means among those that were sent on an earlier

@@ -15,6 +15,7 @@ import (
 type Batch struct {
 	blocks [][]byte // of entries, each whole in one: see add
 	size   int      // of all entries
+	count  int
 }
 
 // blockSize is that of a block, unless an entry is larger.
@@ -48,7 +49,12 @@ func (b *Batch) add(table byte, key, value []byte, mark int) {
 	at = append(append(append(at, table), key...), value...)
 	b.blocks[last] = at
 	b.size += len(at) - from
+	b.count++
 }
+
+// needs is how large a batch of Pebble has to be for the entries: it has a byte more for
+// each. One that is too small becomes twice as large when it is nearly full.
+func (b *Batch) needs() int { return b.size + b.count + 128 }
 
 // into gives the entries to a batch of Pebble, in order, and lets go of them.
 func (b *Batch) into(to *pebble.Batch) error {

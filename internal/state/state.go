@@ -211,7 +211,7 @@ func (s *Store) Commit(b *Batch, m Meta) error {
 	v = binary.BigEndian.AppendUint64(v, uint64(m.Clock))
 	v = binary.BigEndian.AppendUint64(v, uint64(m.Wall))
 	err := s.life.do(func() error {
-		batch := s.db.NewBatchWithSize(b.size + 64)
+		batch := s.db.NewBatchWithSize(b.needs())
 		err := errors.Join(b.into(batch), batch.Set(metaKey, v, nil))
 		if err == nil {
 			err = batch.Commit(pebble.Sync)

@@ -3,6 +3,8 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 )
 
@@ -39,6 +41,9 @@ func runSessions(s *stage) (*Result, error) {
 	return r, err
 }
 
+// diskIn begins the names of metrics of what is in one folder of the data folder.
+const diskIn = "disk in "
+
 // runBroadcast publishes to all of them.
 func runBroadcast(s *stage) (*Result, error) {
 	s.calm() // what belongs to the sessions is written
@@ -57,8 +62,12 @@ func runBroadcast(s *stage) (*Result, error) {
 	}
 	s.calm()
 	// Memory is of the end of the load; disk of when all is written that it caused.
-	if r.Usage.Disk = s.usage().Disk; r.Usage.Disk > 0 && n > 0 {
-		r.addLower("disk", "B/msg", float64(r.Usage.Disk-before.Disk)/float64(n))
+	calm := s.usage()
+	if r.Usage.Disk, r.Usage.Folders = calm.Disk, calm.Folders; calm.Disk > 0 && n > 0 {
+		r.addLower("disk", "B/msg", float64(calm.Disk-before.Disk)/float64(n))
+		for _, folder := range slices.Sorted(maps.Keys(calm.Folders)) {
+			r.addLower(diskIn+folder, "B/msg", float64(calm.Folders[folder]-before.Folders[folder])/float64(n))
+		}
 	}
 	return r, err
 }

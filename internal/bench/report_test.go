@@ -3,7 +3,11 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -113,5 +117,37 @@ func TestUsageOfProc(t *testing.T) {
 	}
 	if got := statusBytes(status, "VmHWM:"); got != 2<<20 {
 		t.Errorf("VmHWM %d, want %d", got, 2<<20)
+	}
+}
+
+// The scheduler's count is what the system says otherwise, only finer.
+func TestUsageOfThreads(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it reads /proc")
+	}
+	// At least one tick, so that both have something to say.
+	for begin := measure(os.Getpid(), "").CPU; measure(os.Getpid(), "").CPU < begin+2.0/ticks; {
+	}
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	coarse, exact := cpuSeconds(string(stat)), threadSeconds(os.Getpid())
+	if exact != 0 && (exact < coarse/2-0.1 || exact > 2*coarse+0.1) { // threads may have ended, and time goes on
+		t.Errorf("%v s by the scheduler, %v s by the process", exact, coarse)
+	}
+}
+
+func TestUsageOfFolders(t *testing.T) {
+	data := t.TempDir()
+	for name, size := range map[string]int{"lock": 1, reserveFile: 5, "journal/a": 10, "journal/old/b": 100, "state/c": 1000} {
+		file := filepath.Join(data, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, make([]byte, size), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := measure(0, data)
+	if u.Disk != 1111 || len(u.Folders) != 2 || u.Folders["journal"] != 110 || u.Folders["state"] != 1000 {
+		t.Errorf("%+v", u)
 	}
 }

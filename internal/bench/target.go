@@ -200,7 +200,16 @@ func (t *Targets) value(r *Report, g target, spec Spec) (value float64, detail s
 			return 0, "", false
 		}
 		by := other.Cells[0].Median
-		return c.Median / by, fmt.Sprintf("%s and %s %s", Figure(c.Median), Figure(by), row.Unit), true
+		detail = fmt.Sprintf("%s and %s %s", Figure(c.Median), Figure(by), row.Unit)
+		// Where it is tells why it is more: for each folder.
+		for _, part := range r.rows(spec) {
+			folder, ok := strings.CutPrefix(part.Metric, diskIn)
+			other := r.row(t.specs[g.by], part.Metric)
+			if ok && other != nil && len(part.Cells[0].Values) > 0 && len(other.Cells[0].Values) > 0 {
+				detail += fmt.Sprintf("; in %s/ %s and %s", folder, Figure(part.Cells[0].Median), Figure(other.Cells[0].Median))
+			}
+		}
+		return c.Median / by, detail, true
 	}
 	scale := 1.0
 	if g.scale != 0 {
@@ -245,17 +254,22 @@ func (v *Verdict) outcome() string {
 	return fmt.Sprintf("%s, %.2f x", v.Verdict, v.Ratio)
 }
 
+// rows are those of the section of a spec.
+func (r *Report) rows(spec Spec) []Row {
+	for i := range r.Sections {
+		if r.Sections[i].Spec == spec.String() {
+			return r.Sections[i].Rows
+		}
+	}
+	return nil
+}
+
 // row is the row of a metric in the section of a spec, or nil.
 func (r *Report) row(spec Spec, metric string) *Row {
-	for i := range r.Sections {
-		s := &r.Sections[i]
-		if s.Spec != spec.String() {
-			continue
-		}
-		for j := range s.Rows {
-			if s.Rows[j].Metric == metric {
-				return &s.Rows[j]
-			}
+	rows := r.rows(spec)
+	for i := range rows {
+		if rows[i].Metric == metric {
+			return &rows[i]
 		}
 	}
 	return nil

@@ -15,6 +15,8 @@ type Usage struct {
 	RSS  int64   `json:"rss_bytes,omitempty"`  // memory resident
 	Peak int64   `json:"peak_bytes,omitempty"` // ... at most
 	Disk int64   `json:"disk_bytes,omitempty"` // files in its data folder
+	// Folders is how much of Disk each folder in the data folder has.
+	Folders map[string]int64 `json:"folder_bytes,omitempty"`
 }
 
 // reserveFile is what our brokers keep for a start on a full disk; no message needs it.
@@ -39,10 +41,15 @@ func measure(pid int, data string) (u Usage) {
 	}
 	if data != "" {
 		// A file that goes while we look is none of the broker's size.
-		filepath.WalkDir(data, func(_ string, d fs.DirEntry, err error) error {
+		u.Folders = make(map[string]int64)
+		filepath.WalkDir(data, func(name string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() && d.Name() != reserveFile {
 				if info, err := d.Info(); err == nil {
 					u.Disk += info.Size()
+					within, _ := filepath.Rel(data, name)
+					if folder, _, ok := strings.Cut(filepath.ToSlash(within), "/"); ok {
+						u.Folders[folder] += info.Size()
+					}
 				}
 			}
 			return nil

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -159,7 +161,11 @@ func (j *Journal) rotate(b *batch) error {
 	c.path = j.opt.FS.PathJoin(j.opt.Dir, SegmentName(b.ext))
 	// OpenReadWrite, not Create: only its files have WriteAt, which unlike
 	// Write may not scribble over the bytes, which are the cache.
-	f, err := j.opt.FS.OpenReadWrite(c.path, WriteCategory)
+	var f vfs.File
+	err := j.patiently(func() (err error) {
+		f, err = j.opt.FS.OpenReadWrite(c.path, WriteCategory)
+		return err
+	})
 	if err != nil {
 		return j.fail("create", c.path, err)
 	}
@@ -171,11 +177,23 @@ func (j *Journal) rotate(b *batch) error {
 	if err := f.Sync(); err != nil {
 		return j.fail("sync", c.path, err)
 	}
-	if err := syncDir(j.opt.FS, j.opt.Dir); err != nil {
+	if err := j.patiently(func() error { return syncDir(j.opt.FS, j.opt.Dir) }); err != nil {
 		return j.fail("sync", j.opt.Dir, err)
 	}
 	j.segments.add(&segment{ext: b.ext, last: b.ext, first: b.extFirst, path: c.path, stamp: b.stamp}, c.written)
 	return nil
+}
+
+// patiently does what begins with opening a file, and again while there is no file
+// descriptor for it, if that is wanted. It is the open that failed then, and it has changed
+// nothing: what syncs has other errors, which are final.
+func (j *Journal) patiently(do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) || j.opt.Retry == nil || !j.opt.Retry(err) {
+			return err
+		}
+	}
 }
 
 // endSegment syncs the current segment and writes its end mark, in this order,

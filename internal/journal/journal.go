@@ -35,7 +35,8 @@ type Stamp struct {
 //     a crash a bad batch below the highest such number is damage, and one
 //     above it is a torn end that nobody was promised.
 //  6. After an error of a write, a sync or a create, nothing becomes durable
-//     again in the life of this Journal.
+//     again in the life of this Journal. The one error that says for sure that
+//     nothing was done, no file descriptor, may be waited for: see Options.Retry.
 //
 // # Outline
 //

@@ -57,6 +57,13 @@ type Options struct {
 	// then their positions are damage like any other.
 	AcceptMissing bool
 
+	// Retry is asked by Commit when a new segment cannot be begun for want of file
+	// descriptors: of the process or of the system, and others will give some back.
+	// Nothing was written then whose fate is not known. It waits, and tells whether
+	// to try again; default: never, and the error is final. Whoever else calls Commit,
+	// Sync or Close waits meanwhile.
+	Retry func(err error) bool
+
 	Logger *slog.Logger // default: none
 
 	// ReadOnly changes nothing on the disk: no folder is made, no torn end is

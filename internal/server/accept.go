@@ -45,7 +45,7 @@ func (s *Server) serve(nc net.Conn, listener string) {
 	s.mu.Lock()
 	most := s.opt.MaxConnections
 	crowded := most > 0 && len(s.open)-s.refused >= most
-	if s.stopping || crowded && s.refused >= refusedAtOnce {
+	if s.stopping || crowded && s.refused >= refusedAtOnce || s.descriptorsAreScarce() {
 		s.mu.Unlock()
 		nc.Close()
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/folder"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
@@ -311,5 +312,108 @@ func TestFailingReads(t *testing.T) {
 				end(t, s.Server)
 			})
 		})
+	}
+}
+
+// withoutDescriptors lets the journal begin no segment, and returns a channel that tells of
+// each time that it tries.
+func (f *failing) withoutDescriptors(err error) <-chan struct{} {
+	tries := make(chan struct{}, 10)
+	f.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".seg") {
+			select {
+			case tries <- struct{}{}:
+			default:
+			}
+			return err
+		}
+		return nil
+	})
+	return tries
+}
+
+// While there is no file descriptor for a segment nothing is acknowledged and nobody is
+// let in; then everything goes on, with nothing lost.
+func TestNoFileDescriptorForASegment(t *testing.T) {
+	fs := newFailing()
+	var log bytes.Buffer
+	o := Options{DataDir: "data", FS: fs, SegmentSize: 64 << 10, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	s := begin(t, o)
+	consumer := dial(t, s, persistent("c"), false)
+	send(t, consumer, subscribe(1, "t", 1))
+	want(t, consumer, "SUBACK 1 [1]")
+	leave(t, consumer)
+	p := dial(t, s, clean(packet.V5, "p"), false)
+	payload := strings.Repeat("x", 1000)
+	const messages, rounds = 80, 3 // more than a segment, each time
+	for round := range rounds {
+		segments := s.store.journal.Extents()
+		newest := segments[max(len(segments)-1, 0)].Extent
+		tries := fs.withoutDescriptors([]error{syscall.EMFILE, syscall.ENFILE}[round%2])
+		for i := range messages {
+			send(t, p, publish("t", 1, uint16(round*messages+i+1), fmt.Sprint(round*messages+i, " ", payload)))
+		}
+		for range 5 {
+			<-tries
+		}
+		segments = s.store.journal.Extents()
+		if now := segments[len(segments)-1].Extent; now != newest {
+			t.Errorf("segment %d is begun without a descriptor; the newest was %d", now, newest)
+		}
+		if err := s.store.journal.Err(); err != nil || s.store.journal.Backlog() == 0 {
+			t.Errorf("%d bytes wait, %v", s.store.journal.Backlog(), err)
+		}
+		if !s.descriptorsAreScarce() {
+			t.Error("a new connection could take what the journal waits for")
+		}
+		if c, err := client.Dial(t.Context(), s.Addrs()[0].String(), packet.V5); err == nil {
+			if _, err := c.Connect(clean(packet.V5, "late")); err == nil {
+				t.Error("somebody is let in")
+			}
+			c.Close()
+		}
+		fs.set(nil)
+		for i := range messages {
+			want(t, p, fmt.Sprintf("PUBACK %d 0x00", round*messages+i+1))
+		}
+	}
+	p.Close()
+	end(t, s)
+	if n := strings.Count(log.String(), "cannot begin a new file"); n != 1 {
+		t.Errorf("the log tells it %d times:\n%s", n, &log)
+	}
+	s = begin(t, o)
+	consumer = dial(t, s, persistent("c"), true)
+	for i := range rounds * messages {
+		got, err := consumer.ReadPacketWithin(10 * time.Second)
+		m, ok := got.(*packet.Publish)
+		if err != nil || !ok || !strings.HasPrefix(string(m.Payload), fmt.Sprint(i, " ")) {
+			t.Fatalf("message %d: %v, %v", i, err, got)
+		}
+	}
+}
+
+// A broker that is told to end does not wait for ever for a descriptor.
+func TestNoFileDescriptorAtTheEnd(t *testing.T) {
+	t.Parallel()
+	fs := newFailing()
+	o := Options{DataDir: "data", FS: fs, Listen: []string{"127.0.0.1:0"}, Logger: slog.New(slog.DiscardHandler)}
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := dial(t, s, clean(packet.V5, "p"), false)
+	tries := fs.withoutDescriptors(syscall.ENFILE)
+	stored := publish("t", 1, 2, "x")
+	stored.Retain = true
+	send(t, p, stored)
+	<-tries
+	<-tries
+	if err := s.store.journal.Err(); err != nil {
+		t.Errorf("it gave up: %v", err)
+	}
+	s.Shutdown(t.Context())
+	if err := s.Wait(); !errors.Is(err, syscall.ENFILE) {
+		t.Errorf("it ended with %v", err)
 	}
 }

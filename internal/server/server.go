@@ -32,6 +32,7 @@ type Server struct {
 
 	commit     chan struct{} // capacity 1: something is sealed
 	removing   atomic.Bool
+	starved    atomic.Int64  // Unix ns until which the journal waits for a file descriptor
 	stop       chan struct{} // closed when the loop has ended
 	done       chan struct{} // closed when all has
 	background sync.WaitGroup
@@ -170,6 +171,8 @@ func (s *Server) run() {
 	} else {
 		go func() { s.committer(); close(committed) }()
 	}
+	retry := s.noDescriptor()
+	s.store.retry.Store(&retry)
 	s.background.Go(s.watchDisk)
 	s.background.Go(s.watchClock)
 	if s.opt.Sync.Mode == journal.SyncInterval {

@@ -24,8 +24,9 @@ type storage struct {
 	journal *journal.Journal
 	state   *state.Store
 	lock    *folder.Lock
-	readers sync.Pool                   // of *reader
-	fail    atomic.Pointer[func(error)] // hears of a checkpoint store that has failed, on a thread of that
+	readers sync.Pool                        // of *reader
+	retry   atomic.Pointer[func(error) bool] // see journal.Options.Retry; nil: never
+	fail    atomic.Pointer[func(error)]      // hears of a checkpoint store that has failed, on a thread of that
 
 	recovery journal.Recovery
 	tight    bool          // it took the disk's reserve to start
@@ -96,6 +97,10 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 		Lost: func(from, to journal.Position) {
 			core.Gap(broker.Position(from), broker.Position(to))
 			s.gaps++
+		},
+		Retry: func(err error) bool {
+			retry := s.retry.Load()
+			return retry != nil && (*retry)(err)
 		},
 	}, meta.Applied, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
 		return core.Apply(broker.Position(pos), broker.Extent(ext), frame)

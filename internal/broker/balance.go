@@ -44,7 +44,9 @@ func (r *roster) leave(s *Session) {
 		put(i, r.list[r.at])
 		i = r.at
 	}
-	put(i, r.list[last])
+	if i < last { // else the last one has taken the place already, or is s
+		put(i, r.list[last])
+	}
 	r.list[last] = nil
 	r.list = r.list[:last]
 	s.listed = 0

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/folder"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
 )
 
 // diskReserve is how many bytes stay free on the file system: for what consumers
@@ -24,26 +26,82 @@ func (s *Server) keepReserve(usage vfs.DiskUsage) error {
 	return folder.Reserve{FS: s.fs(), Data: s.opt.DataDir}.Keep(int64(size))
 }
 
-// watchDisk tells the core once a second whether the budget is used up. On the way
-// it looks after the garbage collector.
+// lookLeast is how much the journal grows at least between two looks at the disk that
+// are not a second apart.
+const lookLeast = 1 << 20
+
+// nextLook is how much the journal may grow until the disk is looked at again, when there
+// is room for so many bytes: others write there too. In a second a fast disk takes
+// more than the reserve.
+func nextLook(room int64) journal.Position { return journal.Position(max(room/2, lookLeast)) }
+
+// room is how much more may be stored before the disk is full.
+func diskRoom(used, budget int64, free uint64, known bool) int64 {
+	room := int64(math.MaxInt64)
+	if budget > 0 {
+		room = budget - used
+	}
+	if known {
+		room = min(room, int64(min(free, math.MaxInt64))-diskReserve)
+	}
+	return max(room, 0)
+}
+
+// grown has the disk looked at when the journal has grown by so much that it is time.
+func (l *loop) grown() {
+	if l.lookAt == 0 || l.journal.End() < l.lookAt {
+		return
+	}
+	l.lookAt = 0
+	select {
+	case l.s.look <- struct{}{}:
+	default:
+	}
+}
+
+// diskUse is what the data folder takes and what is free, both as if what waits to be
+// written were.
+func (s *Server) diskUse() (used int64, usage vfs.DiskUsage, known bool) {
+	for range 3 {
+		durable := s.store.journal.Durable()
+		used = s.store.size()
+		var err error
+		usage, err = s.fs().GetDiskUsage(s.opt.DataDir)
+		known = err == nil && usage.TotalBytes > 0
+		waits := s.store.journal.Backlog()
+		used += waits
+		usage.AvailBytes -= min(usage.AvailBytes, uint64(waits))
+		if s.store.journal.Durable() == durable {
+			break // or some of it was counted twice, or not at all
+		}
+	}
+	return used, usage, known
+}
+
+// watchDisk tells the core whether the budget is used up: once a second, and sooner the
+// faster the journal grows and the less room there is. On the way it looks after the
+// garbage collector.
 func (s *Server) watchDisk() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	fs := s.fs()
 	full, gc := s.store.tight, newCollector()
 	var keepAt time.Time // not before
+	gc.tune()
 	for {
-		gc.tune()
-		used := s.store.size()
-		usage, err := fs.GetDiskUsage(s.opt.DataDir)
-		known := err == nil && usage.TotalBytes > 0
+		used, usage, known := s.diskUse()
 		budget := s.opt.DiskBudget.bytes(usage.TotalBytes)
-		if now := diskFull(full, used, budget, usage.AvailBytes, known); now != full {
+		now := diskFull(full, used, budget, usage.AvailBytes, known)
+		next := nextLook(diskRoom(used, budget, usage.AvailBytes, known))
+		s.loop.in.call(func() {
+			s.loop.core.SetDiskFull(now)
+			s.loop.save.full = now
+			s.loop.lookAt = 0
+			if !now {
+				s.loop.lookAt = s.loop.journal.End() + next
+			}
+		})
+		if now != full {
 			full = now
-			s.loop.in.call(func() {
-				s.loop.core.SetDiskFull(now)
-				s.loop.save.full = now
-			})
 			if full {
 				s.log.Error("the disk budget is used up: messages that would have to be stored are refused until consumers have freed some; "+
 					"raise the budget or free space", "data", s.opt.DataDir, "used", used, "budget", budget, "free", usage.AvailBytes)
@@ -59,6 +117,8 @@ func (s *Server) watchDisk() {
 		}
 		select {
 		case <-ticker.C:
+			gc.tune()
+		case <-s.look:
 		case <-s.stop:
 			return
 		}

@@ -33,6 +33,8 @@ type loop struct {
 
 	ledger ledger
 
+	lookAt journal.Position // of the journal's end, from which on the disk is looked at; 0: not for that
+
 	timer   *time.Timer // wakes the loop for the core
 	timerAt broker.Time // 0: not set
 	inline  bool        // commit here: there is no disk to wait for
@@ -76,6 +78,7 @@ func (l *loop) turn() (again bool) {
 	l.tick(now)
 	l.core.Flush(now)
 	l.commit(durable)
+	l.grown()
 	l.balance(now)
 	l.tell()
 	began := time.Now()

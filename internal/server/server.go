@@ -31,6 +31,7 @@ type Server struct {
 	started time.Time
 
 	commit     chan struct{} // capacity 1: something is sealed
+	look       chan struct{} // capacity 1: the disk is to be looked at
 	removing   atomic.Bool
 	starved    atomic.Int64  // Unix ns until which the journal waits for a file descriptor
 	stop       chan struct{} // closed when the loop has ended
@@ -116,7 +117,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 func assemble(o Options, store *storage, core *broker.Core) *Server {
 	s := &Server{
 		opt: o, log: o.Logger, store: store,
-		commit: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		commit: make(chan struct{}, 1), look: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 		open: map[*conn.Conn]bool{},
 	}
 	clock := newClock(store.last, o.Wall())

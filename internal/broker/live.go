@@ -83,7 +83,9 @@ func (c *Core) letHolder(s *Session) {
 		put(i, h.list[h.at])
 		i = h.at
 	}
-	put(i, h.list[last])
+	if i < last { // else the last one has taken the place already, or is s
+		put(i, h.list[last])
+	}
 	h.list[last] = nil
 	h.list = h.list[:last]
 	s.active.holdsAt = 0

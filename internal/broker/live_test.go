@@ -143,3 +143,32 @@ func TestWalkVolatile(t *testing.T) {
 		t.Fatalf("%d sessions are remembered when all are gone", n)
 	}
 }
+
+// Whoever lets go in the middle of a walk, the others keep their places: also when all
+// that are left were walked over.
+func TestHoldersKeepTheirPlaces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := New(Config{}, newTape())
+		h := &c.holders
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			switch rapid.IntRange(0, 2).Draw(t, "step") {
+			case 0:
+				c.hold(&Session{}, &session.Entry{})
+			case 1:
+				if len(h.list) > 0 {
+					c.letHolder(h.list[rapid.IntRange(0, len(h.list)-1).Draw(t, "who")])
+				}
+			case 2:
+				h.at = rapid.IntRange(h.at, len(h.list)).Draw(t, "walked over")
+			}
+			for i, s := range h.list {
+				if s == nil || s.activity().holdsAt != i+1 {
+					t.Fatalf("at %d of %d: %v", i, len(h.list), s)
+				}
+			}
+			if h.at > len(h.list) {
+				t.Fatalf("%d of %d were walked over", h.at, len(h.list))
+			}
+		}
+	})
+}

@@ -19,8 +19,9 @@ func (w *world) taint(why string) {
 		g.taintedAt, g.lastEnd = w.tick, w.tick
 	}
 	for _, c := range w.clients {
-		if c.conn != nil {
-			c.conn.downDead = true // an answer that came later would be about what was lost
+		if k := c.conn; k != nil {
+			k.downDead = true // an answer that came later would be about what was lost
+			w.after(w.about(w.swarm.latency), func() { c.broken(k) })
 		}
 		c.will, c.oldWill, c.tried, c.tainted = nil, nil, true, true
 		if c.epoch != nil {

@@ -60,7 +60,7 @@ func finding(e *journal.VerifyEvent) (Finding, bool) {
 			f.Detail = fmt.Sprintf("at offset %d of the file: %s", corrupt.Offset, corrupt.Detail)
 		}
 	case journal.VerifyTorn:
-		f.Kind, f.Detail = Torn, "the end of a write that a crash interrupted; it was never acknowledged, and the next start cuts it"
+		f.Kind, f.Detail = Torn, "the end of a write that a crash interrupted, or zeros where the next would have been; it was never acknowledged, and the next start cuts it"
 	case journal.VerifyMissing:
 		f.Kind, f.Detail = Reclaimed, "no file holds these positions; that is right when nothing in them was needed any more"
 	case journal.VerifyForeign:

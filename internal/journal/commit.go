@@ -22,8 +22,10 @@ type committer struct {
 	stamp   Stamp    // of what was written last
 	written Position // all before it was written
 	synced  Position // all before it is on the disk, whatever the sync mode
+	room    Position // up to here the file has zeros, if that is above written
 
 	endMark [batchHeadSize]byte
+	zeros   []byte // for makeRoom
 }
 
 // Commit writes all that is sealed and, in SyncAlways, syncs it with a single
@@ -47,14 +49,16 @@ func (j *Journal) Commit() (Position, error) {
 		return j.Durable(), err
 	}
 	if j.opt.Sync.Mode == SyncAlways {
+		if sizeOf(c.batches) <= j.opt.Ahead/16 {
+			if err := j.makeRoom(); err != nil {
+				return j.Durable(), err
+			}
+		}
 		if err := j.syncFile(); err != nil {
 			return j.Durable(), err
 		}
 	}
-	size := 0
-	for i := range c.batches {
-		size += c.batches[i].to - c.batches[i].from
-	}
+	size := sizeOf(c.batches)
 	clear(c.batches) // hold on to no block
 	j.durable.Store(c.written)
 	j.backlog.Add(int64(-size))
@@ -99,6 +103,44 @@ func (j *Journal) Close() error {
 		err = j.fail("close", c.path, cerr)
 	}
 	return err
+}
+
+// sizeOf is how many bytes the batches have.
+func sizeOf(batches []batch) (size int) {
+	for i := range batches {
+		size += batches[i].to - batches[i].from
+	}
+	return size
+}
+
+// makeRoom writes zeros behind what was written, if there are none left. A sync of
+// bytes that overwrite others is one write to the disk; where the file grows, the file
+// system has to write down its new size too. Bytes of large commits are not worth being
+// written twice. To a recovery the zeros are a torn end.
+func (j *Journal) makeRoom() error {
+	c := &j.commit
+	if c.written <= c.room {
+		return nil
+	}
+	off := segmentHeadSize + int64(c.written-c.first)
+	n := min(int64(j.opt.Ahead), j.opt.SegmentSize-off)
+	if n <= 0 {
+		return nil
+	}
+	if c.zeros == nil {
+		c.zeros = make([]byte, j.opt.Ahead)
+	}
+	k, err := c.file.WriteAt(c.zeros[:n], off)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), err == nil && int64(k) < n:
+		// What was promised nobody misses: commits go on in the space that is left.
+		c.room = c.first + Position(j.opt.SegmentSize) // and not again in this segment
+	case err != nil:
+		return j.fail("write", c.path, err)
+	default:
+		c.room = c.written + Position(n)
+	}
+	return nil
 }
 
 // writeBatches completes the batches and writes them, one call per run of
@@ -169,7 +211,7 @@ func (j *Journal) rotate(b *batch) error {
 	if err != nil {
 		return j.fail("create", c.path, err)
 	}
-	c.file = f
+	c.file, c.room = f, 0
 	head := segmentHead{version: formatVersion, ext: b.ext, first: b.extFirst, stamp: b.stamp}
 	if _, err := f.WriteAt(head.encode(), 0); err != nil {
 		return j.fail("write", c.path, err)

@@ -53,6 +53,7 @@ func newCrasher(t testing.TB, rng *rand.Rand, mem *vfs.MemFS, mode SyncMode, had
 	c.opt.SegmentSize = 16 << 10
 	c.opt.BlockSize = 4 << 10
 	c.opt.Sync.Mode = mode
+	c.opt.Ahead = []int{0, 8 << 10, 64 << 10}[rng.IntN(3)]
 	return c
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -100,8 +101,8 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	}
 	rec.LastStamp = w.stamp
 	rec.TornBytes = w.torn
-	if w.torn > 0 {
-		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut+w.skipped, "bytes", w.torn)
+	if n := len(bytes.TrimRight(w.buf[min(w.cut, len(w.buf)):], "\x00")); w.torn > 0 && n > 0 { // not Options.Ahead alone
+		o.Logger.Info("journal: cut a torn end", "path", files[len(files)-1].path, "offset", w.cut+w.skipped, "bytes", n)
 	}
 
 	if !o.ReadOnly {

@@ -48,6 +48,11 @@ type Options struct {
 
 	Sync Sync
 
+	// Ahead is for how many bytes a commit writes zeros where later ones will be, when
+	// none are left, default 0: the sync of what overwrites them takes half of the time.
+	// Only in SyncAlways, and only commits of up to a sixteenth of it.
+	Ahead int
+
 	// Lost is told, in order with what Open replays, which positions at or above
 	// those that it starts from were durable and can not be replayed; default:
 	// nobody is.

@@ -92,7 +92,7 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 	}
 	s.journal, s.recovery, err = journal.Open(journal.Options{
 		FS: fs, Dir: fs.PathJoin(o.DataDir, folder.Journal),
-		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Logger: o.Logger,
+		SegmentSize: o.SegmentSize, Cache: o.Cache, Sync: o.Sync, Ahead: o.ahead(), Logger: o.Logger,
 		AcceptMissing: o.AcceptLoss,
 		Lost: func(from, to journal.Position) {
 			core.Gap(broker.Position(from), broker.Position(to))
@@ -145,6 +145,15 @@ func (s *storage) closeStores() error {
 		errs = append(errs, s.state.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// ahead is [journal.Options.Ahead]: enough for a hundred commits of the size that
+// publishers with few messages in flight make.
+func (o *Options) ahead() int {
+	if o.Memory {
+		return 0 // nothing is synced there
+	}
+	return 128 << 10
 }
 
 // close closes what is open, and gives the folder free.

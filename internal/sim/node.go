@@ -419,7 +419,7 @@ func (l *life) knows(p *packet.Connect) bool {
 
 func (l *life) options(d *disk) journal.Options {
 	s := &l.n.w.swarm
-	return journal.Options{FS: d, Dir: journalDir, SegmentSize: s.segment, BlockSize: s.block, Cache: s.cache, Sync: s.sync}
+	return journal.Options{FS: d, Dir: journalDir, SegmentSize: s.segment, BlockSize: s.block, Cache: s.cache, Sync: s.sync, Ahead: s.ahead}
 }
 
 func (l *life) config() broker.Config {

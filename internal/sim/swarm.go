@@ -34,6 +34,7 @@ type swarm struct {
 	segment         int64
 	block           int
 	cache           int64
+	ahead           int
 	turnDelay       int64
 	commitDelay     int64
 	checkpointDelay int64
@@ -133,6 +134,9 @@ func drawSwarm(w *world) swarm {
 		s.power = 1
 	}
 	s.cache = int64(s.block) * int64(oneOf(1, 4, 64))
+	if s.cache != int64(s.block) { // not a draw of its own: seeds stay what they are
+		s.ahead = 8 * s.block
+	}
 	if w.chance(25) {
 		s.limits.Overflow = pick(w, broker.OverflowReject, broker.OverflowDropOldest, broker.OverflowDropNewest)
 		if w.chance(60) {

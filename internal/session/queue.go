@@ -302,7 +302,12 @@ func (q *Queue) Leave() {
 
 // Take gives the next delivery to send and counts it as in flight; false when
 // there is none or the packet identifiers in use allow none.
-func (q *Queue) Take(s *Sending, load Loader) (bool, error) { return q.use().Take(s, load) }
+func (q *Queue) Take(s *Sending, load Loader) (bool, error) {
+	if q.full == nil {
+		q.use()
+	}
+	return q.full.Take(s, load)
+}
 
 // Number finds the delivery that packet identifier id means on this connection.
 func (q *Queue) Number(id uint16) (n uint64, qos byte, st State, ok bool) {

@@ -92,6 +92,7 @@ func (l *loop) writeCheckpoint(after func()) {
 	c.batch, c.writing = nil, true
 	l.s.background.Go(func() {
 		err := l.s.store.write(batch, meta)
+		l.s.written.Add(int64(batch.Len()))
 		l.in.call(func() {
 			c.writing = false
 			if err != nil {

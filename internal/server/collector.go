@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
 // collector keeps the garbage collector's reserve in proportion. Go lets a heap
@@ -14,11 +15,17 @@ type collector struct {
 	own    bool // GOGC says what the operator wants
 	set    int
 	sample []metrics.Sample
+	seen   int64     // by collect, the last time
+	again  time.Time // it does nothing before
 }
 
 const (
 	reserveFixed = 32 << 20 // bytes
 	reserveLeast = 25       // percent
+
+	collectLeast = 4 << 20 // bytes of checkpoints
+	collectShare = 8       // an eighth of what is alive
+	collectPause = 10 * time.Second
 )
 
 func newCollector() *collector {
@@ -36,6 +43,28 @@ func (c *collector) tune() {
 		c.set = want
 		debug.SetGCPercent(want)
 	}
+}
+
+// collect tells whether to give back to the system what checkpoints of so many bytes have
+// left: a message to very many sessions makes one of a hundred bytes for each, and then nothing more that
+// would make the collector look. It costs what looking at all that is alive does, so there
+// has to be a good part of it to be had, and nothing written since the last call: the store
+// may not be done with that.
+func (c *collector) collect(written int64, now time.Time) bool {
+	if written != c.seen {
+		c.seen = written
+		return false
+	}
+	if c.own || !worthCollecting(written, c.sample[0].Value.Uint64()) || now.Before(c.again) {
+		return false
+	}
+	c.seen, c.again = 0, now.Add(collectPause)
+	return true
+}
+
+// worthCollecting is for so many bytes written of which none is needed, and so many alive.
+func worthCollecting(written int64, live uint64) bool {
+	return written >= collectLeast && uint64(written)*collectShare >= live
 }
 
 // reservePercent is for so many bytes alive.

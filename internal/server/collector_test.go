@@ -19,3 +19,22 @@ func TestReservePercent(t *testing.T) {
 		}
 	}
 }
+
+// What a checkpoint leaves is collected when it is much, beside what is alive.
+func TestWorthCollecting(t *testing.T) {
+	for _, c := range []struct {
+		written int64
+		live    uint64
+		want    bool
+	}{
+		{0, 0, false},
+		{1 << 20, 1 << 20, false},
+		{8 << 20, 64 << 20, true},
+		{8 << 20, 65 << 20, false},
+		{100 << 20, 400 << 20, true},
+	} {
+		if got := worthCollecting(c.written, c.live); got != c.want {
+			t.Errorf("%d MiB written, %d MiB alive: %v", c.written>>20, c.live>>20, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -118,6 +119,15 @@ func (s *Server) watchDisk() {
 		select {
 		case <-ticker.C:
 			gc.tune()
+			if n := s.written.Load(); gc.collect(n, time.Now()) {
+				s.written.Add(-n)
+				s.background.Go(func() {
+					if err := s.store.state.Release(); err != nil {
+						s.log.Warn("memory of a checkpoint cannot be given back", "error", err)
+					}
+					debug.FreeOSMemory()
+				})
+			}
 		case <-s.look:
 		case <-s.stop:
 			return

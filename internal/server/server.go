@@ -32,6 +32,7 @@ type Server struct {
 
 	commit     chan struct{} // capacity 1: something is sealed
 	look       chan struct{} // capacity 1: the disk is to be looked at
+	written    atomic.Int64  // bytes of checkpoints, since what they left was collected
 	removing   atomic.Bool
 	starved    atomic.Int64  // Unix ns until which the journal waits for a file descriptor
 	stop       chan struct{} // closed when the loop has ended

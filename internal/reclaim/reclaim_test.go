@@ -222,3 +222,47 @@ type empty struct{}
 
 func (empty) Each(broker.Table, func(key, value []byte) error) error { return nil }
 func (empty) Chunk(sid, first uint64) ([]byte, error)                { return nil, errUnreadable }
+
+// What is measured belongs to those who needed it at the checkpoint. Some of them may
+// have been done with it before the round began: then it is soon looked at again.
+func TestMeasuredOfTheCheckpoint(t *testing.T) {
+	j, _, err := journal.Open(journal.Options{FS: vfs.NewMem(), Dir: "j", SegmentSize: 4 << 10, BlockSize: 1 << 10}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored []journal.Position
+	for len(j.Extents()) < 2 {
+		_, pos, _ := j.Reserve(500)
+		stored = append(stored, pos)
+		j.Seal(journal.Stamp{})
+		if _, err := j.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored = stored[:len(stored)-1] // what is in the first segment
+	s := Space{SegmentSize: 4 << 10, Stale: 1000}
+	core := broker.New(broker.Config{}, nil)
+	r := s.Begin(core, j, j.Durable(), 1)
+	r.Slice(1)
+	for _, pos := range stored { // as the checkpoint has it; the core needs nothing any more
+		r.mark(1, broker.Position(pos))
+	}
+	pace := func(int) error { return nil }
+	if err := errors.Join(r.Mark(empty{}, pace), r.Rewrite(pace)); err != nil || r.Rewritten != 0 {
+		t.Fatalf("%v, %d rewritten", err, r.Rewritten)
+	}
+	s.Done(r)
+	x := j.Extents()[0]
+	if got := s.live(&x, int64(len(stored)), 2); got < int64(500*len(stored)) {
+		t.Errorf("while all need it, %d bytes are believed to be needed", got)
+	}
+	if got := s.live(&x, 1, 5000); got != 0 {
+		t.Errorf("of one that needs it, %d bytes are believed to be needed for ever", got)
+	}
+	if s.Begin(core, j, j.Durable(), 2) == nil {
+		t.Error("nothing is needed, and no round begins")
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

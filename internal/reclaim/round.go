@@ -43,6 +43,7 @@ type segment struct {
 	believed int64 // bytes that are believed to be needed, before
 	marked   bool  // it is looked at
 	marks    marks
+	marking  int64 // how many need something of it as the marks have it
 	measured bool  // ... and live is true: all that is needed of it is in marks
 	live     int64 // bytes of a file with the marks alone
 	stuck    bool
@@ -65,6 +66,7 @@ func (r *Round) wanted(e broker.Extent) bool {
 func (r *Round) mark(e broker.Extent, pos broker.Position) {
 	if g := r.find(journal.Extent(e)); g != nil {
 		g.marks.add(journal.Position(pos))
+		g.marking++
 	}
 }
 
@@ -89,7 +91,9 @@ func (r *Round) Mark(from Snapshot, pace func(bytes int) error) error {
 		n, err := r.journal.CompactedSize(g.marks.all(), pace)
 		switch {
 		case err == nil:
-			g.live, g.measured, g.found = n, true, &g.ExtentInfo
+			// Fewer may need it by now. What was measured belongs to those who needed it
+			// at the checkpoint, or it would be believed of the fewer for ever.
+			g.live, g.need, g.measured, g.found = n, g.marking, true, &g.ExtentInfo
 		case g.unreadable(err):
 			errs = append(errs, err)
 		case errors.Is(err, journal.ErrGone): // it was removed meanwhile

@@ -104,7 +104,9 @@ func (c *Core) publisherReleased(l *Link, s *Session, a *packet.Ack) {
 // a thousand acknowledgements in order are one record of a few bytes.
 func (c *Core) finish(s *Session, n, size uint64, qos byte) {
 	a := s.act()
-	delete(a.sizes, n)
+	if a.sizes != nil { // else it takes a call to find that out
+		delete(a.sizes, n)
+	}
 	c.finishOrigin(s, n)
 	c.dirty(s)
 	k := s.queue.Finish(n, n+1, size, c.release(s))

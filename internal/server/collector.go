@@ -9,8 +9,8 @@ import (
 
 // collector keeps the garbage collector's reserve in proportion. Go lets a heap
 // grow to twice what is alive, which with a gigabyte of sessions is a gigabyte of
-// nothing; and hardly any garbage is made while messages flow. So the reserve is a
-// fixed part and a quarter of what is alive, at most Go's own.
+// nothing; and hardly any garbage is made while messages flow. So the reserve is fixed, or
+// a tenth of what is alive where that is more; and at most Go's own.
 type collector struct {
 	own    bool // GOGC says what the operator wants
 	set    int
@@ -21,7 +21,7 @@ type collector struct {
 
 const (
 	reserveFixed = 32 << 20 // bytes
-	reserveLeast = 25       // percent
+	reserveLeast = 10       // percent
 
 	collectLeast = 4 << 20 // bytes of checkpoints
 	collectShare = 8       // an eighth of what is alive
@@ -72,7 +72,7 @@ func reservePercent(live uint64) int {
 	if live == 0 {
 		return 100
 	}
-	return min(reserveLeast+int(reserveFixed*100/live), 100)
+	return min(max(reserveLeast, int(reserveFixed*100/live)), 100)
 }
 
 // loading is for the time in which the state is read: nearly all that is allocated

@@ -9,10 +9,10 @@ func TestReservePercent(t *testing.T) {
 	}{
 		{0, 100},
 		{10 << 20, 100},
-		{64 << 20, 75},
-		{128 << 20, 50},
-		{1 << 30, 28},
-		{100 << 30, 25},
+		{64 << 20, 50},
+		{128 << 20, 25},
+		{1 << 30, 10},
+		{100 << 30, 10},
 	} {
 		if got := reservePercent(c.live); got != c.want {
 			t.Errorf("%d MiB alive: %d percent, want %d", c.live>>20, got, c.want)

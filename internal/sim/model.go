@@ -263,7 +263,7 @@ func (m *model) alive(e *epoch) bool {
 func (m *model) connected(c *client, k *conn, present bool) {
 	w := m.w
 	never := c.expiry == broker.NeverExpires
-	must := c.epoch != nil && (never || k.attachedAt <= c.lastAlive+int64(c.expiry)*1000)
+	must := c.epoch != nil && (never || k.attachedAt < c.lastAlive+int64(c.expiry)*1000)
 	may := c.epoch != nil && (never || k.others || k.attachedAt <= c.lastDetach+int64(c.expiry)*1000+slack)
 	switch {
 	case c.sentClean && present:

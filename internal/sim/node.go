@@ -57,6 +57,7 @@ type node struct {
 type stamped struct {
 	drift int64
 	tick  uint64 // when it was taken; 0: unknown what there is
+	unset bool   // the wall clock was not one to believe
 }
 
 // fate is how a process ends.
@@ -191,9 +192,9 @@ const believable = 1_735_689_600_000
 
 // stamp notes that the time of now may be the last that a crash leaves.
 func (n *node) stamp() stamped {
-	s := stamped{n.drift(), n.w.tick}
+	s := stamped{n.drift(), n.w.tick, n.wall() <= believable}
 	n.driftLeast, n.driftMost = min(n.driftLeast, s.drift), max(n.driftMost, s.drift)
-	n.wallUnset = n.wallUnset || n.wall() <= believable
+	n.wallUnset = n.wallUnset || s.unset
 	return s
 }
 
@@ -206,7 +207,7 @@ func (n *node) synced() {
 	if n.saved.tick > last.tick {
 		last = n.saved
 	}
-	n.driftLeast, n.driftMost, n.wallUnset = last.drift, last.drift, n.wall() <= believable
+	n.driftLeast, n.driftMost, n.wallUnset = last.drift, last.drift, last.unset
 }
 
 // clock is the broker clock; of the last process while none runs.

@@ -1,5 +1,7 @@
 package sim
 
+import "strings"
+
 // taint says that the broker may have lost what it had acknowledged, and said
 // before that it might: a power cut with sync = "never", a journal that is damaged
 // where recovery needs it. Sessions may be back in an earlier state, ended ones
@@ -60,13 +62,14 @@ func (m *model) receivedTainted(e *epoch, x *message, retain bool) {
 	if first {
 		e.got[x.no] = &receipt{holders: map[*epoch]uint16{}}
 	}
-	for _, v := range e.windows {
-		if v.group == "" || !match(v.filter, x.topic) {
-			continue
-		}
-		if g := m.groups[v.group]; g.got[x.no] == nil {
+	// It may have subscriptions again that had ended: whichever group it is from, that
+	// one has given it to somebody.
+	for name, g := range m.groups {
+		switch _, filter, _ := strings.Cut(strings.TrimPrefix(name, "$share/"), "/"); {
+		case !match(filter, x.topic):
+		case g.got[x.no] == nil:
 			g.got[x.no] = &receipt{holders: map[*epoch]uint16{}, returned: true}
-		} else {
+		default:
 			g.got[x.no].returned = true
 		}
 	}

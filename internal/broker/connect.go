@@ -269,7 +269,11 @@ func (c *Core) applyEnded(s *Session, why DropReason) {
 	if a := s.active; a != nil {
 		a.inbound, a.unsure, a.sizes = nil, nil, nil
 	}
-	if s.group() != nil {
+	if g := s.group(); g != nil {
+		for len(g.members) > 0 { // after a gap: a group ends when its last member has left, and the record of that was lost
+			sub := g.members[0].sub
+			c.dropSub(sub.session, sub)
+		}
 		c.removeGroup(s)
 	} else if c.sessions.get(s.clientID) == s {
 		c.sessions.remove(s)

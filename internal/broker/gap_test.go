@@ -197,3 +197,33 @@ func TestGapFreesPacketIdentifiers(t *testing.T) {
 		}
 	}
 }
+
+// A group ended, and the record that its last member left is lost: the member has no
+// subscription that looks whole and gets nothing.
+func TestGapInTheEndOfAGroup(t *testing.T) {
+	w := newWild(Config{})
+	c := w.dial("c", packet.V5, 0)
+	w.packet(c, &packet.Connect{ClientID: "c", Version: packet.V5, SessionExpiry: 1000})
+	w.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "$share/g/t", QoS: 1}}})
+	w.settle()
+	w.packet(c, &packet.Unsubscribe{ID: 2, Filters: []string{"$share/g/t"}})
+	w.settle()
+	w.commit()
+	w.crashed()
+	for i, f := range w.tape.frames {
+		if record.KindOf(f.body) == record.KindUnsubscribed {
+			w.gap = Gap{From: f.pos, To: w.tape.frames[i+1].pos}
+		}
+	}
+	if err := w.start(); err != nil || w.gap == (Gap{}) {
+		t.Fatal(err, w.gap)
+	}
+	w.gap = Gap{}
+	w.checkpoint()
+	if info, ok := w.core.Session("c"); !ok || len(info.Subs) != 0 {
+		t.Errorf("%v: %+v", ok, info)
+	}
+	if err := w.check(); err != nil {
+		t.Error(err)
+	}
+}

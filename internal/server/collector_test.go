@@ -38,3 +38,26 @@ func TestWorthCollecting(t *testing.T) {
 		}
 	}
 }
+
+// The reserve grows while collecting takes much, and shrinks again.
+func TestNextBoost(t *testing.T) {
+	for _, c := range []struct {
+		boost  int
+		gc, of float64
+		want   int
+	}{
+		{1, 0, 0, 1},
+		{1, 0.1, 2, 2},
+		{1, 0.2, 2, 4},
+		{2, 0.1, 2, 4},
+		{16, 1, 2, 16},
+		{4, 0.05, 2, 4},
+		{4, 0.01, 2, 2},
+		{4, 0, 0, 4},
+		{1, 0, 2, 1},
+	} {
+		if got := nextBoost(c.boost, c.gc, c.of); got != c.want {
+			t.Errorf("%v of %v CPU seconds, times %d: times %d, want %d", c.gc, c.of, c.boost, got, c.want)
+		}
+	}
+}

@@ -543,7 +543,11 @@ func (q *Queue) loadAtRest(src []byte, shared *Shared) (rest []byte, ok bool) {
 	q.top = d.u()
 	flag := d.u()
 	q.sized = flag == 1
-	if d.u()|d.u()|d.u()|d.u() != 0 || flag > 1 || d.bad || q.head == 0 || q.next < q.head {
+	var more uint64 // than a queue at rest has: bytes, states, holes, attributes
+	for range 4 {
+		more |= d.u()
+	}
+	if more != 0 || flag > 1 || d.bad || q.head == 0 || q.next < q.head {
 		return nil, false
 	}
 	switch chunks := d.u(); {

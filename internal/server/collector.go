@@ -28,8 +28,8 @@ const (
 	reserveLeast = 10       // percent
 
 	// Of the CPU time that there is, in percent.
-	collectingMuch   = 4
-	collectingLittle = 1
+	collectingMuch   = 12
+	collectingLittle = 3
 
 	collectLeast = 4 << 20 // bytes of checkpoints
 	collectShare = 8       // an eighth of what is alive

@@ -113,7 +113,8 @@ func TestBareUnwanted(t *testing.T) {
 		t.Errorf("read: %v, want the end", err)
 	}
 	client.Close()
-	if n := descriptors(t); n != before {
+	// Connections of other tests may still be closing.
+	if n := descriptors(t); n > before {
 		t.Errorf("%d open descriptors, %d before", n, before)
 	}
 

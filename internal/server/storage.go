@@ -153,7 +153,8 @@ func (o *Options) ahead() int {
 	if o.Memory {
 		return 0 // nothing is synced there
 	}
-	return 128 << 10
+	// A small part of a segment, or segments that end in zeros would look wasteful.
+	return int(min(128<<10, o.SegmentSize/64))
 }
 
 // close closes what is open, and gives the folder free.

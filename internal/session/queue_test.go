@@ -607,7 +607,7 @@ func TestQueue(t *testing.T) {
 			t.Run(fmt.Sprintf("volatile=%v,sized=%v", volatile, sized), func(t *testing.T) {
 				coded := 0
 				rapid.Check(t, testQueue(volatile, sized, &coded))
-				if volatile && coded == 0 {
+				if volatile && coded == 0 && !testing.Short() { // which draws few lives
 					t.Error("no volatile queue was ever crowded: this tests less than it should")
 				}
 			})

@@ -11,9 +11,8 @@ import (
 // them must not look like a mistake: what a session queues that was looked at in
 // this round counts for the round too.
 type roster struct {
-	list   []*Session
-	at     int    // in list: those before it were looked at in this round
-	queued uint64 // what the durable ones of those have queued, until now
+	walked
+	queued uint64 // what the durable ones of those that were looked at have queued, until now
 
 	checks     Checks
 	unbalanced map[*Session]struct{} // found so, and not yet found otherwise
@@ -37,18 +36,7 @@ func (r *roster) leave(s *Session) {
 		return
 	}
 	delete(r.unbalanced, s)
-	put := func(at int, s *Session) { r.list[at] = s; s.listed = uint32(at + 1) }
-	i, last := int(s.listed)-1, len(r.list)-1
-	if i < r.at { // another that was looked at takes its place, so that none is passed over
-		r.at--
-		put(i, r.list[r.at])
-		i = r.at
-	}
-	if i < last { // else the last one has taken the place already, or is s
-		put(i, r.list[last])
-	}
-	r.list[last] = nil
-	r.list = r.list[:last]
+	r.walked.leave(int(s.listed)-1, func(s *Session, place int) { s.listed = uint32(place + 1) })
 	s.listed = 0
 }
 

@@ -10,6 +10,8 @@ import (
 // saves the key, which the session has anyway: half of what an entry takes. It is an
 // extendible hash table: the upper bits of a hash choose a page, the lower ones a slot of
 // it. A full page is divided, so that no single CONNECT has to move a million sessions.
+// (So has package topic one, which stands alone; its slots are numbers with their hashes,
+// and these are the sessions.)
 type clients struct {
 	seed      maphash.Seed // clients choose their identifiers
 	directory []*clientPage

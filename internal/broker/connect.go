@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
 )

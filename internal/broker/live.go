@@ -46,10 +46,9 @@ func Live(src Source, chunk func(sid, first uint64) ([]byte, error), want func(E
 // holders are the sessions and groups without durable state that may wait for
 // stored messages, and how far a walk over them has come.
 type holders struct {
-	list  []*Session
+	walked
 	want  func(Extent) bool // nil: nobody walks
 	visit func(Extent, Position)
-	at    int    // in list: those before it are done
 	from  uint64 // number to go on from in the queue of list[at]
 }
 
@@ -73,21 +72,11 @@ func (c *Core) letHolder(s *Session) {
 		return
 	}
 	h := &c.holders
-	put := func(at int, s *Session) { h.list[at] = s; s.active.holdsAt = at + 1 }
-	i, last := s.active.holdsAt-1, len(h.list)-1
-	if i <= h.at {
+	place := s.active.holdsAt - 1
+	if place <= h.at {
 		h.from = 0 // another one is there
 	}
-	if i < h.at { // one that is done takes its place, so that none is passed over
-		h.at--
-		put(i, h.list[h.at])
-		i = h.at
-	}
-	if i < last { // else the last one has taken the place already, or is s
-		put(i, h.list[last])
-	}
-	h.list[last] = nil
-	h.list = h.list[:last]
+	h.leave(place, func(s *Session, place int) { s.active.holdsAt = place + 1 })
 	s.active.holdsAt = 0
 }
 
@@ -117,7 +106,7 @@ func (c *Core) WalkSlice(n int) (done bool) {
 		}
 		seen++
 	}
-	*h = holders{list: h.list}
+	*h = holders{walked: walked{list: h.list}}
 	return true
 }
 

@@ -36,7 +36,7 @@ const lookLeast = 1 << 20
 // more than the reserve.
 func nextLook(room int64) journal.Position { return journal.Position(max(room/2, lookLeast)) }
 
-// room is how much more may be stored before the disk is full.
+// diskRoom is how much more may be stored before the disk is full.
 func diskRoom(used, budget int64, free uint64, known bool) int64 {
 	room := int64(math.MaxInt64)
 	if budget > 0 {

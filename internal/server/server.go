@@ -90,7 +90,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	store.fail.Store(&failed)
 	core.Start(s.loop.clock.now())
-	if err := s.saveFirst(); err != nil {
+	if err := o.adviseRoom(s.saveFirst()); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
 	s.tellMissing()

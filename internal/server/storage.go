@@ -68,9 +68,7 @@ func open(o *Options) (*storage, *broker.Core, error) {
 			err = errors.Join(first, err)
 		}
 	}
-	if errors.Is(err, syscall.ENOSPC) {
-		err = fmt.Errorf("data folder %s: %w; %s", o.DataDir, err, makeRoom)
-	}
+	err = o.adviseRoom(err)
 	if err != nil {
 		s.close()
 		return nil, nil, err
@@ -119,6 +117,14 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 const startRoom = 16 << 20 // bytes
 
 const makeRoom = "make room on its file system; some megabytes are enough for a start"
+
+// adviseRoom adds to the error of a start what to do about a full disk.
+func (o *Options) adviseRoom(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("data folder %s: %w; %s", o.DataDir, err, makeRoom)
+	}
+	return err
+}
 
 // spendReserve gives the reserve on the disk back, for this start, and tells whether
 // there was any.

@@ -9,27 +9,20 @@ import (
 
 // collector keeps the garbage collector's reserve in proportion. Go lets a heap
 // grow to twice what is alive, which with a gigabyte of sessions is a gigabyte of
-// nothing; and hardly any garbage is made while messages flow. So the reserve is fixed, or
-// a tenth of what is alive where that is more; and at most Go's own. Where much garbage is
-// made all the same, as by messages that all have topics of their own, it doubles for as long as
-// collecting takes too much of the CPUs.
+// nothing; and hardly any garbage is made while messages flow. So the reserve is a
+// fixed part and a quarter of what is alive, at most Go's own. (A tenth is too little where
+// every message has a topic of its own, see docs/performance.md.)
 type collector struct {
 	own    bool // GOGC says what the operator wants
 	set    int
-	boost  int              // times the reserve
-	sample []metrics.Sample // alive; CPU time for collecting, and all there is
-	gc, of float64          // of these, as they were
-	seen   int64            // by collect, the last time
-	again  time.Time        // it does nothing before
+	sample []metrics.Sample
+	seen   int64     // by collect, the last time
+	again  time.Time // it does nothing before
 }
 
 const (
 	reserveFixed = 32 << 20 // bytes
-	reserveLeast = 10       // percent
-
-	// Of the CPU time that there is, in percent.
-	collectingMuch   = 12
-	collectingLittle = 3
+	reserveLeast = 25       // percent
 
 	collectLeast = 4 << 20 // bytes of checkpoints
 	collectShare = 8       // an eighth of what is alive
@@ -37,9 +30,7 @@ const (
 )
 
 func newCollector() *collector {
-	return &collector{own: os.Getenv("GOGC") != "", set: 100, boost: 1, sample: []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"},
-	}}
+	return &collector{own: os.Getenv("GOGC") != "", set: 100, sample: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}
 }
 
 // tune is called now and then.
@@ -48,29 +39,11 @@ func (c *collector) tune() {
 		return
 	}
 	metrics.Read(c.sample)
-	gc, of := c.sample[1].Value.Float64(), c.sample[2].Value.Float64()
-	c.boost = nextBoost(c.boost, gc-c.gc, of-c.of)
-	c.gc, c.of = gc, of
-	want := min(c.boost*reservePercent(c.sample[0].Value.Uint64()), 100)
+	want := reservePercent(c.sample[0].Value.Uint64())
 	if want > c.set+c.set/8 || want < c.set-c.set/8 { // each change stops everything for a moment
 		c.set = want
 		debug.SetGCPercent(want)
 	}
-}
-
-// nextBoost is what follows boost when so many CPU seconds went to collecting, of all that
-// there were since the last time; both are told when a collection ends.
-func nextBoost(boost int, gc, of float64) int {
-	switch {
-	case of == 0: // none has ended
-	case gc*100 > 2*of*collectingMuch:
-		return min(4*boost, 16)
-	case gc*100 > of*collectingMuch:
-		return min(2*boost, 16)
-	case gc*100 < of*collectingLittle:
-		return max(boost/2, 1)
-	}
-	return boost
 }
 
 // collect tells whether to give back to the system what checkpoints of so many bytes have
@@ -100,7 +73,7 @@ func reservePercent(live uint64) int {
 	if live == 0 {
 		return 100
 	}
-	return min(max(reserveLeast, int(reserveFixed*100/live)), 100)
+	return min(reserveLeast+int(reserveFixed*100/live), 100)
 }
 
 // loading is for the time in which the state is read: nearly all that is allocated

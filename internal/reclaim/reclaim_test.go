@@ -106,25 +106,29 @@ func TestPlan(t *testing.T) {
 // What a round found is believed as long as nothing ended, in proportion for a
 // while, and not at all when it is old.
 func TestBelieved(t *testing.T) {
-	s := Space{Stale: 1000, known: map[journal.Extent]measured{3: {last: 5, live: 600, need: 60, since: 5000}}}
+	s := Space{Stale: 1000, known: map[journal.Extent]measured{3: {last: 5, live: 600, need: 60, since: 5000, of: 1}}}
 	x := journal.ExtentInfo{Extent: 3, Last: 5, Bytes: 1000}
 	for _, test := range []struct {
-		name string
-		need int64
-		now  int64
-		want int64
+		name    string
+		need    int64
+		applied journal.Position
+		now     int64
+		want    int64
 	}{
-		{"as it was", 60, 99999, 600},
-		{"half has ended", 30, 5500, 300},
-		{"all has ended", 0, 5500, 0},
-		{"something has ended, long ago", 59, 6000, 0},
+		{"as it was", 60, 2, 99999, 600},
+		{"half has ended", 30, 2, 5500, 300},
+		{"all has ended", 0, 2, 5500, 0},
+		{"something has ended, long ago", 59, 2, 6000, 0},
+		{"half has ended since the checkpoint", 30, 1, 5500, 600},
+		{"all has ended since the checkpoint", 0, 1, 5500, 600},
+		{"something has ended since a checkpoint of long ago", 59, 1, 6000, 0},
 	} {
-		if got := s.live(&x, test.need, broker.Time(test.now)); got != test.want {
+		if got := s.live(&x, test.need, test.applied, broker.Time(test.now)); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}
 	x.Last = 6
-	if got := s.live(&x, 60, 5000); got != 0 {
+	if got := s.live(&x, 60, 2, 5000); got != 0 {
 		t.Errorf("of a file that was not measured: %d", got)
 	}
 }
@@ -253,14 +257,19 @@ func TestMeasuredOfTheCheckpoint(t *testing.T) {
 	}
 	s.Done(r)
 	x := j.Extents()[0]
-	if got := s.live(&x, int64(len(stored)), 2); got < int64(500*len(stored)) {
+	newer := j.Durable() + 1
+	if got := s.live(&x, int64(len(stored)), newer, 2); got < int64(500*len(stored)) {
 		t.Errorf("while all need it, %d bytes are believed to be needed", got)
 	}
-	if got := s.live(&x, 1, 5000); got != 0 {
+	if got := s.live(&x, 1, newer, 5000); got != 0 {
 		t.Errorf("of one that needs it, %d bytes are believed to be needed for ever", got)
 	}
-	if s.Begin(core, j, j.Durable(), 2) == nil {
-		t.Error("nothing is needed, and no round begins")
+	// By the same checkpoint it would find the same, again and again.
+	if s.Begin(core, j, j.Durable(), 2) != nil {
+		t.Error("a round begins by a checkpoint that has just been looked at")
+	}
+	if s.Begin(core, j, newer, 2) == nil {
+		t.Error("nothing is needed by a newer checkpoint, and no round begins")
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,8 @@ type Round struct {
 	journal  *journal.Journal
 	core     *broker.Core
 	began    broker.Time
-	size     int64 // of a segment
+	applied  journal.Position // of the checkpoint that it goes by
+	size     int64            // of a segment
 	segments []segment
 }
 

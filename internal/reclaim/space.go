@@ -32,12 +32,16 @@ type measured struct {
 	live  int64 // bytes of a file with what is needed alone
 	need  int64 // how many needed something
 	since broker.Time
-	stuck bool // it could not be rewritten
+	of    journal.Position // the checkpoint that it was measured by
+	stuck bool             // it could not be rewritten
 }
 
-// live is how many bytes of x are believed to be needed. It is 0 when nothing is
-// known: such a segment may be all garbage.
-func (s *Space) live(x *journal.ExtentInfo, need int64, now broker.Time) int64 {
+// live is how many bytes of x are believed to be needed by a round that would go by
+// the checkpoint at applied. It is 0 when nothing is known: such a segment may be all
+// garbage. Another look by the checkpoint that was already looked at finds what the
+// last one found, however few still need it, so what that found is believed; but not
+// for ever, since what only the walk finds may have ended without a newer checkpoint.
+func (s *Space) live(x *journal.ExtentInfo, need int64, applied journal.Position, now broker.Time) int64 {
 	m, ok := s.known[x.Extent]
 	switch {
 	case !ok || m.last != x.Last:
@@ -46,6 +50,8 @@ func (s *Space) live(x *journal.ExtentInfo, need int64, now broker.Time) int64 {
 		return min(m.live, x.Bytes)
 	case now >= m.since+s.Stale:
 		return 0
+	case m.of == applied:
+		return min(m.live, x.Bytes)
 	}
 	return int64(float64(min(m.live, x.Bytes)) * float64(need) / float64(m.need))
 }
@@ -64,7 +70,7 @@ func (s *Space) Begin(core *broker.Core, j *journal.Journal, applied journal.Pos
 		s.Stale = 600_000
 	}
 	extents := j.Extents()
-	r := &Round{journal: j, core: core, began: now}
+	r := &Round{journal: j, core: core, began: now, applied: applied}
 	var total, live int64 // of what may be reclaimed
 	known := make(map[journal.Extent]measured, len(s.known))
 	for i := range extents {
@@ -77,7 +83,7 @@ func (s *Space) Begin(core *broker.Core, j *journal.Journal, applied journal.Pos
 			known[x.Extent] = m
 		}
 		g := segment{ExtentInfo: *x, need: core.Needed(broker.Extent(x.Extent), broker.Extent(x.Last))}
-		g.believed = s.live(x, g.need, now)
+		g.believed = s.live(x, g.need, applied, now)
 		g.marks = marks{first: x.First, end: x.End}
 		live += g.believed
 		r.segments = append(r.segments, g)
@@ -120,7 +126,7 @@ func (s *Space) Done(r *Round) {
 	for i := range r.segments {
 		g := &r.segments[i]
 		if g.found != nil {
-			s.known[g.found.Extent] = measured{last: g.found.Last, live: g.live, need: g.need, since: r.began, stuck: g.stuck}
+			s.known[g.found.Extent] = measured{last: g.found.Last, live: g.live, need: g.need, since: r.began, of: r.applied, stuck: g.stuck}
 		}
 	}
 }

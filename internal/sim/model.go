@@ -315,7 +315,9 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	if x.forbidden {
 		w.fail("the will %v arrives at %s, but its client was back in time", x, c.id)
 	}
-	if x.expiry != 0 && !p.Dup && x.acked != 0 && w.node.clock() > x.ackClock+x.expiry+slack && !x.retain {
+	// By the clock of the process that sent it: the next one's may have jumped ahead
+	// while it was under way.
+	if clock := c.conn.life.clock(); x.expiry != 0 && !p.Dup && x.acked != 0 && clock > x.ackClock+x.expiry+slack && !x.retain {
 		w.fail("%v arrives at %s long after it expired", x, c.id)
 	}
 	if e.taintedAt != 0 {

@@ -35,7 +35,7 @@ func runSessions(s *stage) (*Result, error) {
 	r := &Result{Seconds: seconds(begin, now())}
 	r.add("sessions made", "sessions/s", perSecond(done.Load(), r.Seconds))
 	r.cost(before, s.usage(), done.Load(), "session")
-	s.rest()
+	r.Rest = s.rest()
 	r.Usage = s.usage()
 	r.space(before, r.Usage, done.Load(), "session")
 	return r, err
@@ -46,7 +46,7 @@ const diskIn = "disk in "
 
 // runBroadcast publishes to all of them.
 func runBroadcast(s *stage) (*Result, error) {
-	s.calm() // what belongs to the sessions is written
+	s.rest() // what belongs to the sessions is written
 	before := s.usage()
 	pubs, d, err := s.fill(func(int) string { return s.topic("all/cmd") })
 	after := s.usage()
@@ -55,18 +55,15 @@ func runBroadcast(s *stage) (*Result, error) {
 	r := &Result{Seconds: d, Ack: ackLatency(pubs), Tally: &Tally{Sent: n}}
 	r.add("queued", "deliveries/s", perSecond(queued, d))
 	r.cost(before, after, queued, "delivery")
-	s.rest()
+	r.Rest = s.rest()
 	r.Usage = s.usage()
 	if r.Usage.RSS > 0 && queued > 0 {
 		r.addLower("memory", "B/delivery", float64(r.Usage.RSS-before.RSS)/float64(queued))
 	}
-	s.calm()
-	// Memory is of the end of the load; disk of when all is written that it caused.
-	calm := s.usage()
-	if r.Usage.Disk, r.Usage.Folders = calm.Disk, calm.Folders; calm.Disk > 0 && n > 0 {
-		r.addLower("disk", "B/msg", float64(calm.Disk-before.Disk)/float64(n))
-		for _, folder := range slices.Sorted(maps.Keys(calm.Folders)) {
-			r.addLower(diskIn+folder, "B/msg", float64(calm.Folders[folder]-before.Folders[folder])/float64(n))
+	if r.Usage.Disk > 0 && n > 0 {
+		r.addLower("disk", "B/msg", float64(r.Usage.Disk-before.Disk)/float64(n))
+		for _, folder := range slices.Sorted(maps.Keys(r.Usage.Folders)) {
+			r.addLower(diskIn+folder, "B/msg", float64(r.Usage.Folders[folder]-before.Folders[folder])/float64(n))
 		}
 	}
 	return r, err
@@ -134,13 +131,15 @@ func runIdle(s *stage) (*Result, error) {
 		return nil
 	})
 	r := &Result{Seconds: seconds(begin, now())}
-	s.rest()
 	after := s.usage()
-	if made := done.Load(); after.RSS > 0 && made > 0 {
-		r.addLower("memory", "B/connection", float64(after.RSS-before.RSS)/float64(made))
+	r.Rest = s.rest()
+	rested := s.usage()
+	if made := done.Load(); rested.RSS > 0 && made > 0 {
+		r.addLower("memory", "B/connection", float64(rested.RSS-before.RSS)/float64(made))
 	}
 	r.add("connected", "connections/s", perSecond(done.Load(), r.Seconds))
 	r.cost(before, after, done.Load(), "connection")
+	r.Usage = rested
 	return r, err
 }
 

@@ -72,7 +72,7 @@ func (s *stage) amongFilters(filter func(i int) string) (*Result, error) {
 	}
 	made := seconds(begin, now())
 	subscribed := s.usage()
-	s.rest()
+	rest := s.rest()
 	rested := s.usage()
 
 	pubs := s.publishers(func(int) string { return "" })
@@ -88,6 +88,7 @@ func (s *stage) amongFilters(filter func(i int) string) (*Result, error) {
 	}
 	defer stopAll(consumers)
 	r, err := s.flow(pubs, consumers, byte(s.p.QoS), ledger.sum)
+	r.Rest = rest
 	if rested.RSS > 0 {
 		r.addLower("memory", "B/filter", float64(rested.RSS-before.RSS)/float64(n))
 	}

@@ -51,7 +51,7 @@ func runIngest(s *stage) (*Result, error) {
 	r := &Result{Seconds: d, Ack: ackLatency(pubs), Tally: &Tally{Sent: n}}
 	r.add("taken over", "msg/s", perSecond(n, d))
 	r.cost(before, after, n, "msg")
-	s.rest()
+	r.Rest = s.rest()
 	r.Usage = s.usage()
 	r.space(before, r.Usage, n, "msg")
 	if r.Usage.RSS > 0 {

@@ -26,6 +26,9 @@ type Result struct {
 	// CPU is the broker's time for the load, seconds; 0: not known.
 	CPU   float64 `json:"cpu_s,omitempty"`
 	Usage Usage   `json:"usage"` // at the end
+	// Rest is how long the broker needed to come to rest before memory was looked at,
+	// seconds; 0: it was not waited for.
+	Rest  float64 `json:"rest_s,omitempty"`
 	Error string  `json:"error,omitempty"`
 }
 

@@ -25,7 +25,7 @@ type Options struct {
 	Version packet.Version // of MQTT
 	Timeout time.Duration  // of each scenario of usual size
 	Within  time.Duration  // nothing is begun after that; 0: no limit
-	Settle  time.Duration  // before memory is looked at
+	Settle  time.Duration  // so long nothing changes: a broker is at rest, and its memory can be looked at; 0: at once
 	Quiet   time.Duration  // so long nothing comes: nothing more will
 	Observe func(Progress) // called by one goroutine at a time; nil: nobody looks
 }

@@ -71,29 +71,6 @@ func (s *stage) keep(id string, buf int) (*link, error) {
 
 func (s *stage) usage() Usage { return measure(s.at.PID, s.at.Data) }
 
-// rest waits until the broker has done what it does afterwards, so that its
-// memory can be looked at. Without a process to look at there is no need.
-func (s *stage) rest() {
-	if s.at.PID != 0 {
-		s.pause(s.settle)
-	}
-}
-
-// calm waits until the broker has nothing more to do, as its CPU time tells, so
-// that what it writes and keeps has come to an end; ten rests at most.
-func (s *stage) calm() {
-	if s.at.PID == 0 || s.settle == 0 {
-		return
-	}
-	for range 10 {
-		before := s.usage().CPU
-		s.pause(s.settle)
-		if s.ctx.Err() != nil || s.usage().CPU-before < s.settle.Seconds()/50 {
-			return
-		}
-	}
-}
-
 func (s *stage) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

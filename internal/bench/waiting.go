@@ -54,7 +54,7 @@ func runWaiting(s *stage) (*Result, error) {
 		between := s.usage()
 		in.cpu += between.CPU - before.CPU
 		if n == 0 {
-			s.rest()
+			r.Rest = s.rest()
 			between = s.usage()
 			r.Usage = between
 		}

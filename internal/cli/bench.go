@@ -37,7 +37,7 @@ type BenchCmd struct {
 
 	Protocol string   `enum:"3.1,3.1.1,5" default:"3.1.1" help:"MQTT 3.1, 3.1.1 or 5. (default: 3.1.1)"`
 	Timeout  spanFlag `default:"120" placeholder:"DURATION" help:"The longest that one scenario may take; those with large numbers get as many times as much. (default: 2m)"`
-	Settle   spanFlag `default:"1" placeholder:"DURATION" help:"How long a broker rests before its memory is looked at. (default: 1s)"`
+	Settle   spanFlag `default:"5" placeholder:"DURATION" help:"A broker is at rest, and its memory is looked at, when for so long that has not changed by more than 1 % and it has used less than 2 % of a CPU. It gets six times as long to come to rest, and is looked at as it is then. 0: nobody waits. (default: 5s)"`
 	Remote   bool     `help:"Load brokers on other machines, too. Their owners should know."`
 
 	JSON     bool   `name:"json" help:"All results as JSON instead of the table."`

@@ -7,65 +7,128 @@ import (
 	"time"
 )
 
-// collector keeps the garbage collector's reserve in proportion. Go lets a heap
-// grow to twice what is alive, which with a gigabyte of sessions is a gigabyte of
+// collector looks after the garbage collector: that its reserve is in proportion, and that
+// a broker at rest gives back what it holds and does not need.
+//
+// Go lets a heap grow to twice what is alive, which with a gigabyte of sessions is a gigabyte of
 // nothing; and hardly any garbage is made while messages flow. So the reserve is a
 // fixed part and a quarter of what is alive, at most Go's own. (A tenth is too little where
 // every message has a topic of its own, see docs/performance.md.)
 type collector struct {
 	own    bool // GOGC says what the operator wants
 	set    int
-	sample []metrics.Sample
-	seen   int64     // by collect, the last time
-	again  time.Time // it does nothing before
+	memory *memory
+	rest   rest
 }
 
 const (
 	reserveFixed = 32 << 20 // bytes
 	reserveLeast = 25       // percent
-
-	collectLeast = 4 << 20 // bytes of checkpoints
-	collectShare = 8       // an eighth of what is alive
-	collectPause = 10 * time.Second
 )
 
-func newCollector() *collector {
-	return &collector{own: os.Getenv("GOGC") != "", set: 100, sample: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}
+// memory is the process's, as a collector sees it.
+type memory struct {
+	look     func() heap
+	reserve  func(percent int)
+	giveBack func() // collects, and gives back to the system what is free then
 }
 
-// tune is called now and then.
-func (c *collector) tune() {
-	if c.own {
-		return
+// heap is what the runtime tells of its heap, in bytes.
+type heap struct {
+	live      uint64 // as the last collection has found it
+	held      uint64 // objects, alive or not, and room for them that the system has not got back
+	allocated uint64 // since the process began
+}
+
+// ownMemory is the memory of this process.
+func ownMemory() *memory {
+	return &memory{
+		look: func() heap {
+			sample := []metrics.Sample{
+				{Name: "/gc/heap/live:bytes"},
+				{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+				{Name: "/gc/heap/allocs:bytes"},
+			}
+			metrics.Read(sample)
+			return heap{
+				live:      sample[0].Value.Uint64(),
+				held:      sample[1].Value.Uint64() + sample[2].Value.Uint64(),
+				allocated: sample[3].Value.Uint64(),
+			}
+		},
+		reserve:  func(percent int) { debug.SetGCPercent(percent) },
+		giveBack: debug.FreeOSMemory,
 	}
-	metrics.Read(c.sample)
-	want := reservePercent(c.sample[0].Value.Uint64())
+}
+
+// newCollector leaves a start alone, after which [loading] gives back.
+func newCollector(m *memory, now time.Time) *collector {
+	return &collector{own: os.Getenv("GOGC") != "", set: 100, memory: m, rest: rest{again: now.Add(restPause)}}
+}
+
+// tick is called every second with the bytes of checkpoints that were written since it told
+// last to give memory back, and tells whether to do that now.
+func (c *collector) tick(written int64, now time.Time) (giveBack bool) {
+	if c.own {
+		return false
+	}
+	h := c.memory.look()
+	c.tune(h.live)
+	c.rest, giveBack = c.rest.next(h, uint64(written), now)
+	return giveBack
+}
+
+func (c *collector) tune(live uint64) {
+	want := reservePercent(live)
 	if want > c.set+c.set/8 || want < c.set-c.set/8 { // each change stops everything for a moment
 		c.set = want
-		debug.SetGCPercent(want)
+		c.memory.reserve(want)
 	}
 }
 
-// collect tells whether to give back to the system what checkpoints of so many bytes have
-// left: a message to very many sessions makes one of a hundred bytes for each, and then nothing more that
-// would make the collector look. It costs what looking at all that is alive does, so there
-// has to be a good part of it to be had, and nothing written since the last call: the store
-// may not be done with that.
-func (c *collector) collect(written int64, now time.Time) bool {
-	if written != c.seen {
-		c.seen = written
-		return false
-	}
-	if c.own || !worthCollecting(written, c.sample[0].Value.Uint64()) || now.Before(c.again) {
-		return false
-	}
-	c.seen, c.again = 0, now.Add(collectPause)
-	return true
+// rest finds when a broker is at rest that holds much more than is alive: the collector's
+// reserve, garbage that nothing will make it look for, and what large
+// checkpoints have left. A collection costs what looking at all that is alive does, so a good part of
+// that has to be to be had.
+type rest struct {
+	quiet     int       // seconds in a row
+	allocated uint64    // until the second before
+	collected uint64    // of what was allocated, when memory was given back
+	again     time.Time // not before
 }
 
-// worthCollecting is for so many bytes written of which none is needed, and so many alive.
-func worthCollecting(written int64, live uint64) bool {
-	return written >= collectLeast && uint64(written)*collectShare >= live
+const (
+	restQuiet = 2         // seconds
+	restMost  = 256 << 10 // bytes allocated in a quiet second; a silent broker allocates some 10 kB
+
+	restLeast = 8 << 20 // bytes to be had
+	restShare = 8       // an eighth of what is alive
+
+	// Between two collections there is restPause, and a second for each restPace bytes that are
+	// alive: to look at them takes some 10 ms of a CPU, so it is 1 % of one at most.
+	restPause = 5 * time.Second
+	restPace  = 10 << 20
+)
+
+// next is for a second later, and tells whether to collect then.
+func (r rest) next(h heap, written uint64, now time.Time) (_ rest, collect bool) {
+	r.quiet++
+	if h.allocated-r.allocated > restMost {
+		r.quiet = 0
+	}
+	r.allocated = h.allocated
+	if r.quiet < restQuiet || now.Before(r.again) {
+		return r, false
+	}
+	// What checkpoints left may have been alive when the collector looked last. And no more
+	// can be had than was allocated since: what is left then is there to stay.
+	gain := min(max(h.held-min(h.live, h.held), written), h.allocated-r.collected)
+	if gain < restLeast || gain < h.live/restShare {
+		return r, false
+	}
+	r.collected = h.allocated
+	r.again = now.Add(restPause + time.Duration(h.live/restPace)*time.Second)
+	return r, true
 }
 
 // reservePercent is for so many bytes alive.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"math"
-	"runtime/debug"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -85,9 +84,9 @@ func (s *Server) diskUse() (used int64, usage vfs.DiskUsage, known bool) {
 func (s *Server) watchDisk() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	full, gc := s.store.tight, newCollector()
+	full, gc := s.store.tight, newCollector(s.opt.memory, time.Now())
 	var keepAt time.Time // not before
-	gc.tune()
+	gc.tick(0, time.Now())
 	for {
 		used, usage, known := s.diskUse()
 		budget := s.opt.DiskBudget.bytes(usage.TotalBytes)
@@ -118,21 +117,28 @@ func (s *Server) watchDisk() {
 		}
 		select {
 		case <-ticker.C:
-			gc.tune()
-			if n := s.written.Load(); gc.collect(n, time.Now()) {
+			if n := s.written.Load(); gc.tick(n, time.Now()) {
 				s.written.Add(-n)
-				s.background.Go(func() {
-					if err := s.store.state.Release(); err != nil {
-						s.log.Warn("memory of a checkpoint cannot be given back", "error", err)
-					}
-					debug.FreeOSMemory()
-				})
+				s.background.Go(func() { s.giveBack(n) })
 			}
 		case <-s.look:
 		case <-s.stop:
 			return
 		}
 	}
+}
+
+// giveBack gives memory back to the system, also what checkpoints of so many bytes have left.
+func (s *Server) giveBack(written int64) {
+	began, before := time.Now(), s.opt.memory.look().held
+	if written > 0 {
+		if err := s.store.state.Release(); err != nil {
+			s.log.Warn("memory of a checkpoint cannot be given back", "error", err)
+		}
+	}
+	s.opt.memory.giveBack()
+	s.log.Debug("the broker is at rest and has given memory back", "heap", before, "now", s.opt.memory.look().held,
+		"took", time.Since(began).Round(time.Millisecond))
 }
 
 func (s *Server) fs() vfs.FS {

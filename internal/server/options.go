@@ -56,6 +56,7 @@ type Options struct {
 	Version string       // for the log
 	Logger  *slog.Logger // (none)
 	FS      vfs.FS       // for tests: with another than the operating system's the folder is not locked
+	memory  *memory      // for tests (the process's)
 }
 
 // Budget is how much of the disk may be used, for messages and state.
@@ -84,6 +85,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Wall == nil {
 		o.Wall = time.Now
+	}
+	if o.memory == nil {
+		o.memory = ownMemory()
 	}
 	if o.Memory {
 		o.FS = vfs.NewMem()

@@ -61,9 +61,9 @@ func ownMemory() *memory {
 	}
 }
 
-// newCollector leaves a start alone, after which [loading] gives back.
+// newCollector is for after a start: then [loading] has memory given back, which takes a while.
 func newCollector(m *memory, now time.Time) *collector {
-	return &collector{own: os.Getenv("GOGC") != "", set: 100, memory: m, rest: rest{again: now.Add(restPause)}}
+	return &collector{own: os.Getenv("GOGC") != "", set: 100, memory: m, rest: rest{again: now.Add(restAfter(m.look().live))}}
 }
 
 // tick is called every second with the bytes of checkpoints that were written since it told
@@ -105,7 +105,7 @@ const (
 	restShare = 8       // an eighth of what is alive
 
 	// Between two collections there is restPause, and a second for each restPace bytes that are
-	// alive: to look at them takes some 10 ms of a CPU, so it is 1 % of one at most.
+	// alive: to look at them took some 20 ms of a CPU with 1,000,000 sessions, so it is 2 % of one at most.
 	restPause = 5 * time.Second
 	restPace  = 10 << 20
 )
@@ -127,8 +127,13 @@ func (r rest) next(h heap, written uint64, now time.Time) (_ rest, collect bool)
 		return r, false
 	}
 	r.collected = h.allocated
-	r.again = now.Add(restPause + time.Duration(h.live/restPace)*time.Second)
+	r.again = now.Add(restAfter(h.live))
 	return r, true
+}
+
+// restAfter is the time between two collections.
+func restAfter(live uint64) time.Duration {
+	return restPause + time.Duration(live/restPace)*time.Second
 }
 
 // reservePercent is for so many bytes alive.

@@ -264,7 +264,8 @@ func TestFailingReads(t *testing.T) {
 				want(t, p, "PUBACK 1 0x00")
 				p.Close()
 				end(t, s.Server)
-				s = overPipes(t, o) // nothing is in memory any more
+				s = overPipes(t, o)                          // nothing is in memory any more
+				leave(t, s.dial(persistent("first"), false)) // the first commit writes to the old segment
 				left := tt.times
 				fs.set(func(op errorfs.Op) error {
 					reads := op.Kind == errorfs.OpFileReadAt || op.Kind == errorfs.OpFileRead

@@ -46,7 +46,13 @@ func dial(ctx context.Context, addr string, version packet.Version, w who) (*lin
 	}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, err
+		if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+			<-ctx.Done() // net has the same deadline, and may notice it first
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("connecting %s: %w", w.id, err)
 	}
 	l := &link{conn: conn, version: version, maximum: 65535, in: make([]byte, max(w.buf, 64))}
 	l.unhook = context.AfterFunc(ctx, func() { conn.Close() })

@@ -236,7 +236,8 @@ func TestPolledSlowReader(t *testing.T) {
 // A client that takes nothing is given up; what was promised a writer is not lost
 // with it.
 func TestPolledStall(t *testing.T) {
-	q := servePolled(t, "tcp", Config{WriteStall: 50 * time.Millisecond})
+	// Neither of them says CONNECT, and a busy machine may take long to write so much.
+	q := servePolled(t, "tcp", Config{WriteStall: 50 * time.Millisecond, ConnectTimeout: time.Hour})
 	_, stuck := q.dial()
 	nc, c := q.dial()
 	var w Writers
@@ -265,9 +266,9 @@ func TestPolledDeadlines(t *testing.T) {
 	nc, c = q.dial()
 	hello := v311()
 	hello.KeepAlive = 1
+	began := time.Now() // before it is read: the time counts from then
 	nc.Write(wire(hello))
 	q.next()
-	began := time.Now()
 	if got := q.next(); got != "closed keepalive" {
 		t.Fatal(got)
 	}

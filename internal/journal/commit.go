@@ -23,9 +23,17 @@ type committer struct {
 	written Position // all before it was written
 	synced  Position // all before it is on the disk, whatever the sync mode
 	room    Position // up to here the file has zeros, if that is above written
+	last    ended    // the segment before this one; path "": none that has an end mark
 
 	endMark [batchHeadSize]byte
 	zeros   []byte // for makeRoom
+}
+
+// ended is a segment that has an end mark.
+type ended struct {
+	path  string
+	first Position
+	mark  batchHead
 }
 
 // Commit writes all that is sealed and, in SyncAlways, syncs it with a single
@@ -222,8 +230,45 @@ func (j *Journal) rotate(b *batch) error {
 	if err := j.patiently(func() error { return syncDir(j.opt.FS, j.opt.Dir) }); err != nil {
 		return j.fail("sync", j.opt.Dir, err)
 	}
+	if err := j.tellNext(b.ext); err != nil {
+		return err
+	}
 	j.segments.add(&segment{ext: b.ext, last: b.ext, first: b.extFirst, path: c.path, stamp: b.stamp}, c.written)
 	return nil
+}
+
+// tellNext has the end mark of the segment before tell of the new one, whose name is on
+// the disk now: so that it is missed if it ever gets lost while it is the newest, when no
+// other segment tells of it. This is not synced: what is lost before the system writes it is
+// no name that was synced.
+func (j *Journal) tellNext(ext Extent) error {
+	c := &j.commit
+	if c.last.path == "" {
+		return nil
+	}
+	f, err := j.opt.FS.OpenReadWrite(c.last.path, WriteCategory)
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return nil // a help, for which nobody shall wait
+	}
+	if err != nil {
+		return j.fail("open", c.last.path, err)
+	}
+	c.last.mark.next = ext
+	err = errors.Join(c.last.write(f, c.endMark[:]), f.Close())
+	if err != nil {
+		return j.fail("write", c.last.path, err)
+	}
+	return nil
+}
+
+// write writes the end mark to f, by way of buf.
+func (e ended) write(f vfs.File, buf []byte) error {
+	e.mark.put(buf)
+	n, err := f.WriteAt(buf, segmentHeadSize+int64(e.mark.pos-e.first))
+	if err == nil && n < len(buf) {
+		err = errShortWrite
+	}
+	return err
 }
 
 // patiently does what begins with opening a file, and again while there is no file
@@ -246,8 +291,11 @@ func (j *Journal) endSegment(s Stamp) error {
 	if err := j.syncFile(); err != nil {
 		return err
 	}
-	batchHead{end: true, bytes: batchHeadSize, pos: c.written, stamp: s, synced: c.synced}.put(c.endMark[:])
-	return j.writeAt(c.endMark[:], c.written)
+	c.last = ended{c.path, c.first, batchHead{end: true, bytes: batchHeadSize, pos: c.written, stamp: s, synced: c.synced}}
+	if err := c.last.write(c.file, c.endMark[:]); err != nil {
+		return j.fail("write", c.path, err)
+	}
+	return nil
 }
 
 // writeAt writes b at position pos of the current segment.

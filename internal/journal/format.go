@@ -22,7 +22,8 @@ import (
 //	16  u64 position of byte 64            16  i64 clock, ms
 //	24  i64 clock, ms                      24  i64 wall, ms
 //	32  i64 wall, ms                       32  u64 synced
-//	40  zeros                              40  u32 count of frames
+//	40  zeros                              40  u32 count of frames; end mark: the extent of the
+//	                                           segment that follows, 0: it was not there yet
 //	60  u32 crc of 0..60                   44  u32 crc of 0..44
 //
 //	frame
@@ -136,6 +137,15 @@ type batchHead struct {
 	stamp  Stamp
 	synced Position // all before it was on the disk when this header was written
 	count  uint32
+	next   Extent // of an end mark: the segment that follows, whose name was on the disk; 0: none yet
+}
+
+// tail is the word that is the count in a batch header and next in an end mark.
+func (h *batchHead) tail() *uint32 {
+	if h.end {
+		return &h.next
+	}
+	return &h.count
 }
 
 func (h batchHead) put(b []byte) {
@@ -150,7 +160,7 @@ func (h batchHead) put(b []byte) {
 	binary.LittleEndian.PutUint64(b[16:], uint64(h.stamp.Clock))
 	binary.LittleEndian.PutUint64(b[24:], uint64(h.stamp.Wall))
 	binary.LittleEndian.PutUint64(b[32:], h.synced)
-	binary.LittleEndian.PutUint32(b[40:], h.count)
+	binary.LittleEndian.PutUint32(b[40:], *h.tail())
 	binary.LittleEndian.PutUint32(b[44:], crc32.Checksum(b[:44], castagnoli))
 }
 
@@ -177,11 +187,11 @@ func decodeBatchHead(b []byte, pos Position) (h batchHead, detail string) {
 	h.stamp.Clock = int64(binary.LittleEndian.Uint64(b[16:]))
 	h.stamp.Wall = int64(binary.LittleEndian.Uint64(b[24:]))
 	h.synced = binary.LittleEndian.Uint64(b[32:])
-	h.count = binary.LittleEndian.Uint32(b[40:])
+	*h.tail() = binary.LittleEndian.Uint32(b[40:])
 	if h.pos != pos {
 		return h, fmt.Sprintf("a batch of position %d stands where position %d should be", h.pos, pos)
 	}
-	if h.bytes < batchHeadSize || h.end && (h.bytes != batchHeadSize || h.count != 0) {
+	if h.bytes < batchHeadSize || h.end && h.bytes != batchHeadSize {
 		return h, fmt.Sprintf("a batch header tells of %d bytes and %d frames", h.bytes, h.count)
 	}
 	return h, ""

@@ -62,6 +62,7 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 		return nil, rec, err
 	}
 	files, unborn := splitUnborn(o.cap(found.files))
+	capped := o.ReadOnly && o.Until != 0
 	damage := func(d Damage) {
 		rec.Damaged = append(rec.Damaged, d)
 		o.Logger.Error("journal: damage", "segment", d.Extent, "from", d.From, "to", d.To, "err", d.Err)
@@ -77,7 +78,7 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 		damage(Damage{Extent: files[max(start-1, 0)].ext, From: max(from, firstPosition), To: lost, Err: err})
 	}
 
-	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition, lost)}
+	w := walk{fs: o.FS, from: from, files: files, end: max(from, firstPosition, lost), capped: capped}
 	w.frame = func(pos Position, ext Extent, stamp Stamp, body []byte) error {
 		if pos < from {
 			return nil
@@ -94,6 +95,13 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 			return nil
 		}
 		return err
+	}
+	w.gone = func(d Damage) error {
+		if o.AcceptMissing {
+			damage(d)
+			return nil
+		}
+		return d.Err
 	}
 	w.segment = func(*segmentFile, Position, int64, int64) {}
 	if err := w.run(start); err != nil {
@@ -210,8 +218,8 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		return nil
 	}
 	f := &w.files[len(w.files)-1]
-	if f.first == 0 || w.cut < segmentHeadSize || f.is {
-		return nil // quarantined as a whole, or whole in any case
+	if !w.ended() {
+		return nil
 	}
 	first := f.first + Position(w.skipped)
 	again := 0 // nothing tells that even the segment's header is on the disk
@@ -237,9 +245,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 	}
 	if err == nil {
 		// Only now, for it testifies to that sync.
-		var mark [batchHeadSize]byte
-		batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: pos}.put(mark[:])
-		_, err = file.WriteAt(mark[:], int64(w.cut+w.skipped))
+		err = w.ending().write(file, make([]byte, batchHeadSize))
 	}
 	if err == nil {
 		err = file.Sync()
@@ -252,6 +258,20 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 	}
 	f.size = max(f.size, int64(w.cut+w.skipped+batchHeadSize))
 	return nil
+}
+
+// ended tells whether the last segment has an end mark, or gets one from settle: not when
+// it is quarantined as a whole, or compacted and whole in any case.
+func (w *walk) ended() bool {
+	f := &w.files[len(w.files)-1]
+	return f.first != 0 && w.cut >= segmentHeadSize && !f.is
+}
+
+// ending is the last segment with its end mark.
+func (w *walk) ending() ended {
+	f := &w.files[len(w.files)-1]
+	pos := f.first + Position(w.skipped+w.cut-segmentHeadSize)
+	return ended{f.path, f.first, batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: pos}}
 }
 
 // clearAway removes what interrupted compactions left. First the names are made
@@ -306,6 +326,12 @@ func newJournal(o Options, w *walk) *Journal {
 		end = s.end
 		j.segments.list = append(j.segments.list, s)
 		j.appender.ext = f.last + 1
+	}
+	if w.lost != 0 {
+		j.appender.ext = w.lost + lostExtents
+	}
+	if n := len(w.files); n > 0 && w.ended() {
+		j.commit.last = w.ending()
 	}
 	return j
 }

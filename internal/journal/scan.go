@@ -45,6 +45,7 @@ type scanned struct {
 	parts  []part
 	end    int      // offset behind the last part
 	closed bool     // by an end mark, which stands at end
+	next   Extent   // that the end mark tells of; 0: of none
 	synced Position // the highest that a header tells of
 }
 
@@ -65,7 +66,7 @@ func scan(file []byte, first Position) scanned {
 		}
 		s.synced = max(s.synced, h.synced)
 		if h.end {
-			s.closed = true
+			s.closed, s.next = true, h.next
 			break
 		}
 		to := off + int(h.bytes)

@@ -117,7 +117,7 @@ func Inspect(o Inspection) (Report, error) {
 	}
 	files, unborn := splitUnborn(files)
 
-	w := walk{fs: fs, files: files, end: firstPosition}
+	w := walk{fs: fs, files: files, end: firstPosition, capped: o.Until != 0}
 	paths := make(map[Extent]string, len(files))
 	for i := range files {
 		paths[files[i].ext] = files[i].path
@@ -131,6 +131,12 @@ func Inspect(o Inspection) (Report, error) {
 	}
 	w.missing = func(from, to Position, before *segmentFile) error {
 		visit(VerifyEvent{Kind: VerifyMissing, Path: before.path, Extent: before.ext, From: from, To: to})
+		return nil
+	}
+	w.gone = func(d Damage) error {
+		d.To = d.From // what it had nobody knows
+		paths[d.Extent] = d.Err.(*MissingError).Path
+		w.damage(d)
 		return nil
 	}
 	w.segment = func(f *segmentFile, end Position, batches, frames int64) {

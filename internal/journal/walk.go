@@ -16,13 +16,15 @@ import (
 // not the position that recovery starts from. All else is damage: it is
 // named, and the walk goes on behind it.
 type walk struct {
-	fs    vfs.FS
-	from  Position // known to have been durable, since somebody recovers from it; 0: nothing known
-	files []segmentFile
+	fs     vfs.FS
+	from   Position // known to have been durable, since somebody recovers from it; 0: nothing known
+	capped bool     // what the journal had behind files is left out
+	files  []segmentFile
 
 	frame   func(pos Position, ext Extent, stamp Stamp, body []byte) error
 	damage  func(d Damage)
 	missing func(from, to Position, before *segmentFile) error
+	gone    func(d Damage) error // the newest segments are missing; how many positions they had, nobody knows
 	segment func(f *segmentFile, end Position, batches, frames int64)
 
 	// The result.
@@ -34,6 +36,7 @@ type walk struct {
 	last    scanned    // the last segment
 	cut     int        // offset in buf at which the last segment ends
 	torn    int64      // bytes behind cut that no end mark explains
+	lost    Extent     // the first segment that is missing behind the last one; 0: none is
 	batches int64      // in the segment that is read
 	frames  int64
 }
@@ -73,15 +76,55 @@ func (w *walk) run(start int) error {
 		w.ends[i] = w.end
 		w.segment(f, w.end, w.batches, w.frames)
 	}
+	if len(w.files) == 0 {
+		return nil
+	}
+	f := &w.files[len(w.files)-1]
+	if w.lost = w.follows(f); w.lost != 0 && w.from < w.end+lostPositions { // or it was accepted once
+		return w.lose(f)
+	}
 	// A file may also have lost its end.
-	if durable := max(w.from, w.last.synced); len(w.files) > 0 && durable > w.end {
-		f := &w.files[len(w.files)-1]
+	if durable := max(w.from, w.last.synced); durable > w.end {
 		w.damage(Damage{Extent: f.ext, From: w.end, To: durable, Err: &CorruptError{
 			Path: f.path, Offset: int64(w.cut + w.skipped), Advice: adviceDamage,
 			Detail: fmt.Sprintf("the journal ends at position %d, and was durable up to %d", w.end, durable),
 		}})
 		w.end = durable
 	}
+	return nil
+}
+
+// follows returns the segment that was there behind f, the last one there is; 0 when
+// nothing tells of one. What was compacted was not the newest.
+func (w *walk) follows(f *segmentFile) Extent {
+	if w.capped {
+		return 0
+	}
+	if f.is {
+		return f.last + 1
+	}
+	return w.last.next
+}
+
+// What is given up when the newest segments are missing, so that no position and no
+// extent is given out twice: more than a journal can have had behind its last
+// checkpoint, by far, and little of what there is.
+const (
+	lostPositions Position = 1 << 40
+	lostExtents   Extent   = 1 << 10
+)
+
+// lose tells of the segments from lost on, which followed f and are gone.
+func (w *walk) lose(f *segmentFile) error {
+	path := w.fs.PathJoin(w.fs.PathDir(f.path), SegmentName(w.lost))
+	err := &MissingError{CorruptError{Path: path,
+		Detail: fmt.Sprintf("it followed %s, which ends at position %d, and is not there, or nothing is in it; what it held was acknowledged perhaps", f.path, w.end),
+		Advice: "put the missing file back, with those behind it, or restore journal and checkpoint from the same backup"}}
+	to := max(w.end, w.from) + lostPositions
+	if err := w.gone(Damage{Extent: w.lost, From: w.end, To: to, Err: err}); err != nil {
+		return err
+	}
+	w.end = to
 	return nil
 }
 

@@ -113,16 +113,21 @@ func TestBelieved(t *testing.T) {
 		need    int64
 		applied journal.Position
 		now     int64
+		stuck   bool
 		want    int64
 	}{
-		{"as it was", 60, 2, 99999, 600},
-		{"half has ended", 30, 2, 5500, 300},
-		{"all has ended", 0, 2, 5500, 0},
-		{"something has ended, long ago", 59, 2, 6000, 0},
-		{"half has ended since the checkpoint", 30, 1, 5500, 600},
-		{"all has ended since the checkpoint", 0, 1, 5500, 600},
-		{"something has ended since a checkpoint of long ago", 59, 1, 6000, 0},
+		{"as it was", 60, 2, 99999, false, 600},
+		{"half has ended", 30, 2, 5500, false, 300},
+		{"all has ended", 0, 2, 5500, false, 0},
+		{"something has ended, long ago", 59, 2, 6000, false, 0},
+		{"half has ended since the checkpoint", 30, 1, 5500, false, 600},
+		{"all has ended since the checkpoint", 0, 1, 5500, false, 600},
+		{"something has ended since a checkpoint of long ago", 59, 1, 6000, false, 0},
+		{"damaged, as it was", 60, 2, 99999, true, 600},
+		{"damaged, half has ended", 30, 2, 5500, true, 600},
+		{"damaged, something has ended, long ago: perhaps that", 59, 2, 6000, true, 0},
 	} {
+		s.known[3] = measured{last: 5, live: 600, need: 60, since: 5000, of: 1, stuck: test.stuck}
 		if got := s.live(&x, test.need, test.applied, broker.Time(test.now)); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}

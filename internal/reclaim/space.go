@@ -46,11 +46,11 @@ func (s *Space) live(x *journal.ExtentInfo, need int64, applied journal.Position
 	switch {
 	case !ok || m.last != x.Last:
 		return 0
-	case need >= m.need || m.stuck:
+	case need >= m.need:
 		return min(m.live, x.Bytes)
 	case now >= m.since+s.Stale:
-		return 0
-	case m.of == applied:
+		return 0 // perhaps what could not be read is needed no more, too
+	case m.stuck || m.of == applied:
 		return min(m.live, x.Bytes)
 	}
 	return int64(float64(min(m.live, x.Bytes)) * float64(need) / float64(m.need))

@@ -320,6 +320,25 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
+// said is a log that may be read while the broker runs: it says something at any time,
+// for one that the machine has kept waiting.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 func TestStartLine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -333,7 +352,7 @@ func TestStartLine(t *testing.T) {
 	want(t, p, "PUBACK 1 0x00")
 	end(t, s)
 
-	var out bytes.Buffer
+	var out said
 	s = begin(t, Options{DataDir: dir, Version: "1.2.3", Sync: journal.Sync{Mode: journal.SyncNever},
 		Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	line := out.String() // all is logged before Start returns

@@ -22,6 +22,7 @@ const (
 	CanaryForgetfulMark        // some sessions are forgotten when segments are rewritten
 	CanarySkippedCRC           // checksums are not looked at
 	CanaryUnaccounted          // what cannot be read is skipped and goes to no ledger
+	CanaryForgottenTail        // no end mark tells of the segment that follows
 	canaries
 )
 
@@ -36,7 +37,7 @@ func Canaries() (all []Canary) {
 // String names the mistake.
 func (c Canary) String() string {
 	names := [...]string{"none", "early-ack", "lost-release", "no-directory-sync", "lying-disk", "state-ahead", "early-trim", "volatile-id",
-		"forgotten-dup", "overtaking", "wall-clock", "forgetful-mark", "skipped-crc", "unaccounted"}
+		"forgotten-dup", "overtaking", "wall-clock", "forgetful-mark", "skipped-crc", "unaccounted", "forgotten-tail"}
 	if c < 0 || int(c) >= len(names) {
 		return fmt.Sprintf("canary %d", int(c))
 	}

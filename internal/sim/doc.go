@@ -24,8 +24,8 @@
 //   - power: all, nothing or random parts of what was not synced are lost, also parts
 //     of a batch, and names of files
 //   - the disk: writes, syncs and reads fail; bits of the journal flip while nothing
-//     runs; the budget is used up and others take the rest of the room, and give it
-//     back; segments are removed and rewritten
+//     runs, or its newest file is not there; the budget is used up and others take the
+//     rest of the room, and give it back; segments are removed and rewritten
 //   - sync: always, an interval, never
 //   - clocks: the wall clock jumps, also while the broker runs and to 1970; the machine
 //     sleeps; a restart has an earlier wall clock

@@ -404,9 +404,9 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	if first && v.group == "" && !x.will && !late {
 		key := orderKey{x.from, x.topic, x.qos, p.QoS}
 		// A message that was sent again may have passed by before the subscription
-		// or an absence, or been dropped or refused at a limit, or not been readable, when
-		// it came for the first time.
-		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull && c.unreadable == 0
+		// or an absence, or been dropped or refused at a limit, or not been readable, or been
+		// taken for an older one, when it came for the first time.
+		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull && c.unreadable == 0 && !x.doubt
 		if l := e.last[key]; l != nil && l.seq > x.seq && once {
 			w.fail("%v arrives at %s after %v", x, who, l)
 		}
@@ -553,8 +553,13 @@ func (m *model) settleGroup(name string) {
 				}
 			}
 			if info, ok := w.node.life.core.Session(e.c.id); ok {
-				excused += info.Counts.Ledger(broker.DropQueueLimit) + info.Counts.Ledger(broker.DropDamaged)
+				excused += info.Counts.Ledger(broker.DropQueueLimit)
 			}
+		}
+	}
+	for _, c := range w.clients {
+		if slices.ContainsFunc(c.wishes, func(x *wish) bool { return x.filter == name }) {
+			excused += uint64(c.unreadable) // its account may have ended with its session
 		}
 	}
 	if uint64(len(lost)) > excused {

@@ -39,9 +39,10 @@ type node struct {
 
 	shadow  shadow
 	flips   []flip
-	copying bool // the operations on the disk are the world's, not the broker's
-	tenant  int  // bytes on the disk that are somebody else's
-	spent   bool // what is kept on the disk for a start that finds it full
+	lost    *astray // a file that is missing; nil: none
+	copying bool    // the operations on the disk are the world's, not the broker's
+	tenant  int     // bytes on the disk that are somebody else's
+	spent   bool    // what is kept on the disk for a start that finds it full
 
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one
@@ -293,6 +294,9 @@ func (n *node) start() {
 	}
 	if w.chance(w.swarm.flips) && !w.healing {
 		n.rot()
+	}
+	if every := w.swarm.astray; every != 0 && n.born%every == every-1 && n.lost == nil && !w.healing {
+		n.mislay()
 	}
 	n.planCrash(w.swarm.crashInRecovery, 40)
 	n.guard(func() {

@@ -57,9 +57,17 @@ func (l *life) recover() {
 		l.n.restore()
 		panic(crash{fateError})
 	}
+	var missing *journal.MissingError
+	if l.n.lost != nil && errors.As(err, &missing) {
+		w.log("the start is refused: %v", err)
+		w.report.Refusals++
+		l.n.putBack()
+		panic(crash{fateError})
+	}
 	if err != nil {
 		w.fail("the journal does not open: %v\n%v", err, l.n.disk)
 	}
+	l.n.lost = nil // nobody misses it: it had nothing that was promised, or the shadow knows
 	if len(rec.Damaged) > 0 && len(l.n.flips) == 0 {
 		w.fail("a crash is taken for damage: %+v", rec.Damaged)
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"path"
@@ -23,17 +24,26 @@ const (
 	segmentHead     = 64
 	segmentExtentAt = 12
 	segmentFirstAt  = 16
+
+	batchHead    = 48 // an end mark is one
+	batchCountAt = 40 // there the extent of the segment that follows
+	batchSumAt   = 44
 )
+
+// segmentNames are the journal's files with more than so many bytes, in order.
+func (n *node) segmentNames(bytes int) (names []string) {
+	for _, name := range sortedNames(n.disk.names) {
+		if strings.HasPrefix(name, journalDir+"/") && path.Ext(name) == ".seg" && len(n.disk.names[name].data) > bytes {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // rot flips a bit somewhere in the journal while no process runs.
 func (n *node) rot() {
 	w := n.w
-	var names []string
-	for _, name := range sortedNames(n.disk.names) {
-		if strings.HasPrefix(name, journalDir+"/") && path.Ext(name) == ".seg" && len(n.disk.names[name].data) > segmentHead+1 {
-			names = append(names, name)
-		}
-	}
+	names := n.segmentNames(segmentHead + 1)
 	if len(names) == 0 {
 		return
 	}
@@ -85,6 +95,47 @@ func (n *node) unnoticed(node *inode, first uint64, f *flip) {
 		}
 	}
 	n.w.log("a bit of the record at %d flips, and its checksum with it", r.pos)
+}
+
+// astray is a journal file that is not where it was.
+type astray struct {
+	name string
+	node *inode
+}
+
+// mislay takes the newest journal file away, when it is not the only one. Nothing of it
+// is pending: the power does not fail in such a world.
+func (n *node) mislay() {
+	names := n.segmentNames(0)
+	if len(names) < 2 {
+		return
+	}
+	name := names[len(names)-1]
+	n.lost = &astray{name, n.disk.names[name]}
+	delete(n.disk.names, name)
+	delete(n.disk.durable, name)
+	n.w.log("%s is not there", name)
+	if n.w.canary == CanaryForgottenTail {
+		n.forgetTail(n.disk.names[names[len(names)-2]])
+	}
+}
+
+// putBack is what an operator does who is told.
+func (n *node) putBack() {
+	n.disk.names[n.lost.name], n.disk.durable[n.lost.name] = n.lost.node, n.lost.node
+	n.lost = nil
+}
+
+// forgetTail has the end mark of a segment name none that follows.
+func (n *node) forgetTail(node *inode) {
+	for _, b := range [][]byte{node.data, node.durable} {
+		at := bytes.LastIndex(b, []byte("HFnd"))
+		if at < 0 || at+batchHead > len(b) {
+			continue
+		}
+		clear(b[at+batchCountAt:][:4])
+		binary.LittleEndian.PutUint32(b[at+batchSumAt:], crc32.Checksum(b[at:at+batchSumAt], crc32.MakeTable(crc32.Castagnoli)))
+	}
 }
 
 // restore puts back what flipped, as an operator does with a backup.

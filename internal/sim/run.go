@@ -147,6 +147,9 @@ func (w *world) heal() {
 	n := w.node
 	n.crashIn = 0
 	w.run(n.awake, nil)
+	if n.lost != nil {
+		n.putBack()
+	}
 	if n.life == nil {
 		n.start()
 	}

@@ -25,6 +25,7 @@ type swarm struct {
 
 	flips      int // percent of the starts before which a bit of the journal has flipped
 	readErrors int // every, of the reads
+	astray     int // every, of the starts: the newest journal file is not there
 	sync       journal.Sync
 	budget     int // of the disk, bytes; 0: no end
 	reserve    int // bytes that have to stay free
@@ -178,6 +179,11 @@ func drawSwarm(w *world) swarm {
 	}
 	// Not drawn, so that every seed stays what it was before this was there.
 	s.volatileMemory = []int64{0, 4000, 100_000}[w.seed%3]
+	if s.power+s.diskErrors == 0 && s.flips == 0 {
+		// What tells of a file is not synced; a flip may take it, and what was not
+		// synced goes with the power and with a disk that fails.
+		s.astray = 4
+	}
 	// The long ones must not take for ever: about this many messages in all.
 	for int64(s.clients)*s.chaos/s.actEvery*int64(s.burst+1)/2 > 12000 {
 		if s.burst > 1 {
@@ -192,7 +198,7 @@ func drawSwarm(w *world) swarm {
 // heal ends all faults.
 func (s *swarm) heal() {
 	s.lifeTime, s.crashInRecovery, s.crashInCheckpoint, s.wallJumps, s.wallMoves, s.suspends = 0, 0, 0, 0, 0, 0
-	s.flips, s.readErrors, s.tenants = 0, 0, 0
+	s.flips, s.readErrors, s.tenants, s.astray = 0, 0, 0, 0
 	s.downTime = 10 * millisecond
 	s.halfOpen, s.diskFull = 0, 0
 	s.checkpointDelay, s.commitDelay = millisecond, millisecond

@@ -86,7 +86,7 @@ var deaths = []death{
 		r.wait(500)
 		r.broker.Signal(syscall.SIGTERM)
 		r.wait(30)
-		r.killIfRunning()
+		r.broker.KillIfRunning()
 		r.start()
 	}},
 }
@@ -143,14 +143,6 @@ func (r *run) start() {
 func (r *run) kill() {
 	r.t.Helper()
 	r.broker.Kill()
-}
-
-func (r *run) killIfRunning() {
-	r.t.Helper()
-	if r.broker.Running() {
-		r.broker.Signal(syscall.SIGKILL)
-		<-r.broker.Ended()
-	}
 }
 
 // wait lets the load run for a random time up to ms milliseconds. It chooses a

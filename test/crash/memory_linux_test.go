@@ -128,7 +128,7 @@ func TestOutOfMemory(t *testing.T) {
 		g.start(r)
 		r.wait(600)
 		squeezed = g.squeeze(r)
-		r.killIfRunning()
+		r.broker.KillIfRunning()
 		r.start()
 	}}
 	for i := range *roundsFlag {

@@ -109,7 +109,7 @@ func TestPowerCut(t *testing.T) {
 			unsupported = true
 			return
 		}
-		r.killIfRunning()
+		r.broker.KillIfRunning()
 		d.unmount()
 		if err := d.mount(); err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestPowerCutIsNoticed(t *testing.T) {
 		if err := d.cut(); err != nil {
 			t.Skipf("this kernel cannot stop a file system: %v", err)
 		}
-		r.killIfRunning()
+		r.broker.KillIfRunning()
 		d.unmount()
 		if err := d.mount(); err != nil {
 			t.Fatal(err)

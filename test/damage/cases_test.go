@@ -45,6 +45,14 @@ func inNewest(f *folder) []int { return f.in(f.newest()) }
 // behind are the messages of a segment from its third on.
 func behind(list []int) []int { return list[2:] }
 
+// behindCheckpoint removes the files that have what the checkpoint has not seen, and the
+// one before them.
+func behindCheckpoint(f *folder) {
+	for i := f.old - 1; i <= f.newest(); i++ {
+		f.remove(f.segment(i))
+	}
+}
+
 const (
 	head    = 48 // of a batch; each message has one of its own
 	segHead = 64
@@ -75,8 +83,16 @@ var damages = []damage{
 		torn: func(f *folder) []int { return behind(inNewest(f)) }, check: "torn  ", clean: true},
 	{name: "the newest file is missing", where: newestTorn,
 		do:      func(f *folder) { f.remove(f.segment(f.newest())) },
-		happens: "it starts without: nothing that is left tells of it. After an end in order, or a checkpoint, something does (below)", says: "sound",
-		torn: inNewest, check: "is sound", clean: true},
+		happens: "refused: the end of the file before it tells that there was one, and somebody may have it", says: "damage: it is not there",
+		refuse: "put the missing file back", check: "is not there"},
+	{name: "the newest file is missing, and --accept-loss", where: newestTorn, accept: true,
+		do:      func(f *folder) { f.remove(f.segment(f.newest())) },
+		happens: "a gap; positions go on far behind it", says: "damage: it is not there",
+		gap: inNewest, check: "is not there"},
+	{name: "the newest file is empty", where: newestTorn,
+		do:      func(f *folder) { f.truncate(f.segment(f.newest()), 0) },
+		happens: "the same as if it were missing", says: "damage: nothing is in it",
+		refuse: "put the missing file back", check: "nothing is in it"},
 	{name: "a new file that died at birth", where: newestTorn,
 		do: func(f *folder) {
 			f.write("journal/0000000000000999.seg", []byte("HOLDFAST"))
@@ -123,16 +139,16 @@ var damages = []damage{
 		happens: "the same", says: "the same", log: "a journal file is missing",
 		damaged: func(f *folder) []int { return f.in(0) }, check: "deliveries, numbers"},
 	{name: "all files behind the checkpoint's position are missing", where: known,
-		do: func(f *folder) {
-			for i := f.old - 1; i <= f.newest(); i++ {
-				f.remove(f.segment(i))
-			}
-		},
-		happens: "it starts: the state is in the checkpoint; messages in the missing file are damaged in the ledgers. This is also the newest file missing after an end in order", says: "damage: no file holds these positions",
+		do:      behindCheckpoint,
+		happens: "refused: somebody may have them. This is also the newest file missing after an end in order", says: "damage: no file holds these positions",
+		refuse: "put the missing file back", check: "no journal file holds these positions"},
+	{name: "all files behind the checkpoint's position are missing, and --accept-loss", where: known, accept: true,
+		do:      behindCheckpoint,
+		happens: "it starts: the state is in the checkpoint; messages in the missing files are damaged in the ledgers, and what the checkpoint had not seen is a gap", says: "damage: no file holds these positions",
 		damaged: func(f *folder) []int {
 			return slices.DeleteFunc(slices.Concat(f.in(f.old-1), f.in(f.old)), func(n int) bool { return n > applied })
 		},
-		torn: func(f *folder) []int { return span(applied+1, last) }, check: "no journal file holds these positions"},
+		gap: func(f *folder) []int { return span(applied+1, last) }, check: "no journal file holds these positions"},
 
 	{name: "a bit of a payload flips", where: unknown,
 		do:      func(f *folder) { m := f.messages[100]; f.flip(m.path, m.off+m.size/2) },

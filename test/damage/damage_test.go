@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func TestDamage(t *testing.T) {
 			}
 			o := options(f.dir)
 			o.AcceptLoss = d.accept
-			var log bytes.Buffer
+			var log said
 			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			if d.refuse != "" {
 				s, err := server.Start(t.Context(), o)
@@ -88,8 +89,27 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// said is a log that may be read while the broker runs: it says something at any time,
+// for one that the machine has kept waiting.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // started looks what a start has made of a damaged folder.
-func (f *folder) started(d damage, s *server.Server, log *bytes.Buffer) {
+func (f *folder) started(d damage, s *server.Server, log *said) {
 	t := f.t
 	list := func(of func(*folder) []int) []int {
 		if of == nil {

@@ -210,6 +210,10 @@ func (b *Broker) Kill() {
 	}
 }
 
+// KillIfRunning ends the process with SIGKILL, unless it ends by itself before, at
+// whatever moment: somebody has asked it to.
+func (b *Broker) KillIfRunning() { b.kill() }
+
 func (b *Broker) kill() {
 	if b.ended == nil {
 		return

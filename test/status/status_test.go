@@ -215,6 +215,7 @@ func TestStatusOfASpoiledLedger(t *testing.T) {
 	out, code = process.Run("status", b.Data, "--metrics")
 	want(t, out, code, cli.ExitFailure, "\nholdfast_ledger_unbalanced 1\n", "\nholdfast_ledger_imbalances_total 1\n")
 
+	b.Stop() // then all that it said was read
 	lines, _, _ := b.Log().After(0)
 	told := 0
 	for _, line := range lines {

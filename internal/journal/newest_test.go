@@ -1,0 +1,164 @@
+package journal
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// segmentBytes returns the bytes of every segment file.
+func segmentBytes(t *testing.T, fs vfs.FS) map[string]string {
+	t.Helper()
+	files, err := Files(fs, testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		r, err := fs.Open(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		all[f.Path] = string(b)
+	}
+	return all
+}
+
+// The newest segments are missed when they are gone, though no later one tells of them:
+// the start is refused and changes nothing, or goes on behind a gap, and no position and
+// no extent is given out twice.
+func TestNewestIsMissed(t *testing.T) {
+	remove := func(p *patient, exts ...Extent) {
+		for _, e := range exts {
+			if err := p.fs.Remove(p.path(e)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, test := range []struct {
+		name string
+		do   func(t *testing.T, p *patient)
+		left int                       // entries from where recovery starts
+		from func(p *patient) Position // nil: from the first
+		next Extent
+	}{
+		{"the newest", func(t *testing.T, p *patient) { remove(p, 3) }, 24, nil, 3},
+		{"the newest of which a checkpoint knows", func(t *testing.T, p *patient) { remove(p, 3) }, 0, func(p *patient) Position { return p.entries[30].pos }, 3},
+		{"the newest and the one before it", func(t *testing.T, p *patient) { remove(p, 3, 2) }, 12, nil, 2},
+		{"the newest is empty", func(t *testing.T, p *patient) { p.truncate(t, p.path(3), 0) }, 24, nil, 3},
+		{"the newest has half a header", func(t *testing.T, p *patient) { p.truncate(t, p.path(3), 30) }, 24, nil, 3},
+		{"the first of a new process", func(t *testing.T, p *patient) {
+			j, _, _ := open(t, small(p.fs), 0)
+			seal(j, Stamp{}, put(j, body(1, 100)))
+			mustCommit(t, j)
+			remove(p, 4)
+		}, 36, nil, 4},
+		{"the first of a new process, after an end in order", func(t *testing.T, p *patient) {
+			for range 2 {
+				j, _, _ := open(t, small(p.fs), 0)
+				seal(j, Stamp{}, put(j, body(1, 100)))
+				mustCommit(t, j)
+				mustClose(t, j)
+			}
+			remove(p, 5)
+		}, 37, nil, 5},
+		{"the one before was compacted", func(t *testing.T, p *patient) {
+			j, _, _ := open(t, small(p.fs), 0)
+			seal(j, Stamp{}, put(j, body(1, 100)))
+			mustCommit(t, j)
+			if _, err := j.Compact(2, 3, slices.Values([]Position{p.entries[20].pos}), atOnce); err != nil {
+				t.Fatal(err)
+			}
+			remove(p, 4)
+		}, 0, func(p *patient) Position { return p.entries[35].pos + frameHeadSize + 100 }, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPatient(t)
+			test.do(t, p)
+			from := Position(0)
+			if test.from != nil {
+				from = test.from(p)
+			}
+			before := segmentBytes(t, p.fs)
+			_, _, err := Open(small(p.fs), from, func(Position, Extent, Stamp, []byte) error { return nil })
+			var missing *MissingError
+			if !errors.As(err, &missing) || missing.Path != p.path(test.next) {
+				t.Fatalf("the start ends with %v, want one of %s", err, p.path(test.next))
+			}
+			if after := segmentBytes(t, p.fs); len(after) != len(before) {
+				t.Fatalf("the refused start leaves %d files of %d", len(after), len(before))
+			} else {
+				for path, b := range before {
+					if after[path] != b {
+						t.Errorf("the refused start has changed %s", path)
+					}
+				}
+			}
+			r, err := Verify(p.fs, testDir, nil)
+			if err != nil || len(r.Damaged) != 1 || !errors.As(r.Damaged[0].Err, &missing) {
+				t.Fatalf("Verify: %v, %+v", err, r.Damaged)
+			}
+
+			o := small(p.fs)
+			o.AcceptMissing = true
+			var lost []Position
+			o.Lost = func(from, to Position) { lost = append(lost, from, to) }
+			j, _, got := open(t, o, from)
+			if len(got) != test.left {
+				t.Errorf("%d entries are replayed, want %d", len(got), test.left)
+			}
+			if len(lost) != 2 || lost[0] > p.entries[35].pos+1000 || lost[1] != j.End() {
+				t.Errorf("lost %v, and the journal ends at %d", lost, j.End())
+			}
+			// It is accepted once, also when nothing is written before the next start.
+			applied := j.End()
+			mustClose(t, j)
+			j, rec, got := open(t, small(p.fs), applied)
+			if len(got) != 0 || j.End() != applied {
+				t.Fatalf("%d entries are replayed, and the journal ends at %d, it did at %d", len(got), j.End(), applied)
+			}
+			again := seal(j, Stamp{}, put(j, body(7, 100)))
+			mustCommit(t, j)
+			if e := again[0]; e.ext < test.next+lostExtents || e.pos < applied {
+				t.Errorf("what comes next is %v", e)
+			}
+			mustClose(t, j)
+			j, rec, got = open(t, small(p.fs), applied)
+			wantEntries(t, got, again)
+			if rec.TornBytes != 0 {
+				t.Errorf("%+v", rec)
+			}
+			mustClose(t, j)
+		})
+	}
+}
+
+// Nothing is missed where nothing is: at every moment of a journal's life, also when the
+// process dies between the making of a segment and the end mark that tells of it.
+func TestNothingIsMissed(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	var want []entry
+	for range 5 {
+		j, _, got := open(t, small(fs), 0)
+		wantEntries(t, got, want)
+		for i := range 30 {
+			want = append(want, seal(j, Stamp{}, put(j, body(i, 300)))...)
+			mustCommit(t, j)
+			c := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+			j2, _, got := open(t, small(c), 0)
+			wantEntries(t, got, want)
+			mustClose(t, j2)
+			if r, err := Verify(c, testDir, nil); err != nil || len(r.Damaged) > 0 {
+				t.Fatalf("%v %+v", err, r.Damaged)
+			}
+		}
+		mustClose(t, j)
+	}
+}

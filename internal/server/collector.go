@@ -101,8 +101,11 @@ const (
 	restQuiet = 2         // seconds
 	restMost  = 256 << 10 // bytes allocated in a quiet second; a silent broker allocates some 10 kB
 
-	restLeast = 8 << 20 // bytes to be had
-	restShare = 8       // an eighth of what is alive
+	// What is given back has to be got again by whoever works next: a drain that follows
+	// is slower for it. So the reserve of a small broker stays.
+	restLeast  = 32 << 20 // bytes to be had
+	leastSaved = 8 << 20  // ... or written of checkpoints, which nobody needs again
+	restShare  = 8        // and an eighth of what is alive
 
 	// Between two collections there is restPause, and a second for each restPace bytes that are
 	// alive: to look at them took some 20 ms of a CPU with 1,000,000 sessions, so it is 2 % of one at most.
@@ -122,8 +125,15 @@ func (r rest) next(h heap, written uint64, now time.Time) (_ rest, collect bool)
 	}
 	// What checkpoints left may have been alive when the collector looked last. And no more
 	// can be had than was allocated since: what is left then is there to stay.
-	gain := min(max(h.held-min(h.live, h.held), written), h.allocated-r.collected)
-	if gain < restLeast || gain < h.live/restShare {
+	spare := h.held - min(h.live, h.held)
+	if spare < restLeast {
+		spare = 0
+	}
+	if written < leastSaved {
+		written = 0
+	}
+	gain := min(max(spare, written), h.allocated-r.collected)
+	if gain < leastSaved || gain < h.live/restShare {
 		return r, false
 	}
 	r.collected = h.allocated

@@ -45,7 +45,7 @@ func TestRest(t *testing.T) {
 		{name: "the reserve", live: 400 * mib, spare: 100 * mib, first: []int{2}, atMost: 1},
 		{name: "what stays is not looked for again", live: 400 * mib, spare: 100 * mib, stays: 90 * mib, first: []int{2}, atMost: 1},
 		{name: "too little, beside what is alive", live: 400 * mib, spare: 49 * mib},
-		{name: "too little", live: 4 * mib, spare: 7 * mib},
+		{name: "too little", live: 4 * mib, spare: 31 * mib},
 		{name: "what a checkpoint left, alive when the collector looked", live: 400 * mib, spare: 10 * mib, written: 51 * mib, first: []int{2}, atMost: 1},
 		{name: "a small checkpoint", live: 400 * mib, spare: 10 * mib, written: 11 * mib},
 		{name: "traffic", live: 400 * mib, spare: 100 * mib, allocs: func(int) (uint64, uint64) { return mib, 0 }},
@@ -66,7 +66,8 @@ func TestRest(t *testing.T) {
 		}, first: []int{13}, atMost: 1},
 		// An eighth is 50 MiB, in 800 seconds.
 		{name: "a trickle", live: 400 * mib, allocs: func(int) (uint64, uint64) { return 64 * kib, 0 }, first: []int{799}, atMost: 4},
-		{name: "a trickle, little alive", live: 8 * mib, allocs: func(int) (uint64, uint64) { return 64 * kib, 0 }, first: []int{127}, atMost: 28},
+		{name: "a trickle, little alive", live: 8 * mib, allocs: func(int) (uint64, uint64) { return 64 * kib, 0 }, first: []int{511}, atMost: 7},
+		{name: "too little, but a checkpoint left it", live: 4 * mib, spare: 9 * mib, written: 9 * mib, first: []int{2}, atMost: 1},
 		// Each would be enough, but a collection takes its time: 45 s here.
 		{name: "bursts", live: 400 * mib, allocs: func(s int) (uint64, uint64) {
 			if s%4 == 0 {

@@ -60,7 +60,8 @@ type input struct {
 	stop       bool                  // ... which met the client's DISCONNECT
 	decodeErr  error                 // what the client sent cannot be accepted
 	lastRead   time.Time
-	connected  bool // CONNECT has been decoded
+	silent     time.Time // the lastRead whose silence was noticed, and looked at once more
+	connected  bool      // CONNECT has been decoded
 	version    packet.Version
 	client     string   // its identifier in CONNECT, for the log
 	authMethod bool     // CONNECT had an authentication method

@@ -182,6 +182,10 @@ func (c *Conn) isFlushed() bool {
 	return c.flushed
 }
 
+// lookAgain is how long a client whose time has passed may still be heard: what has come
+// from it is in the system's buffer, and a poller gets to it in its next rounds.
+const lookAgain = 200 * time.Millisecond
+
 // onReadError decides what a failed read means; again: nothing, read on.
 func (c *Conn) onReadError(err error) (e ending, again bool) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -209,6 +213,13 @@ func (c *Conn) onReadError(err error) (e ending, again bool) {
 	// then it is seen how long the client has really been silent.
 	if silent := time.Since(c.lastRead); silent < c.keepAlive {
 		c.nc.SetReadDeadline(c.lastRead.Add(c.keepAlive))
+		return e, true
+	}
+	// A process that was stopped, or a machine that slept, finds the time of all clients
+	// passed, and what they have said meanwhile not yet read.
+	if c.silent != c.lastRead {
+		c.silent = c.lastRead
+		c.nc.SetReadDeadline(time.Now().Add(lookAgain))
 		return e, true
 	}
 	e = ending{cause: broker.CauseKeepAlive, why: errors.New("keep alive timeout")}

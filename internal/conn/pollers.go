@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // Pollers read connections that are plain sockets of the operating system, each
@@ -173,6 +174,12 @@ func (c *Conn) roomForBatch() bool {
 	return !c.paused
 }
 
+func (c *Conn) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused
+}
+
 // pollDiscard reads once and throws it away.
 func (c *Conn) pollDiscard() (again bool) {
 	b := getSmall()
@@ -204,6 +211,9 @@ func (c *Conn) discarded(err error) {
 func (c *Conn) expired() {
 	switch c.phase {
 	case phaseReading:
+		if c.isPaused() {
+			c.lastRead = time.Now() // what it says now is not read: that is not its silence
+		}
 		if e, again := c.onReadError(os.ErrDeadlineExceeded); !again {
 			c.conclude(e)
 		}

@@ -278,6 +278,74 @@ func TestPolledDeadlines(t *testing.T) {
 	q.wantEnd(c)
 }
 
+// A client that says something while nobody looks, for longer than its keep alive, is
+// not ended for it: the process was stopped perhaps, or the machine slept.
+func TestPolledKeepAliveWhileNobodyLooks(t *testing.T) {
+	q := servePolled(t, "tcp", Config{})
+	nc, _ := q.dial()
+	hello := v311()
+	hello.KeepAlive = 1
+	nc.Write(wire(hello))
+	q.next()
+	passed := time.After(1600 * time.Millisecond) // and one and a half of its keep alive
+	stopped := make(chan struct{})
+	q.mu.Lock()
+	q.greeted = func(*Conn) { // on the poller's goroutine
+		q.greeted = nil
+		close(stopped)
+		<-passed
+	}
+	q.mu.Unlock()
+	other, _ := q.dial()
+	other.Write(wire(v311()))
+	<-stopped
+	nc.Write(wire(&packet.Pingreq{}))
+	for _, want := range []string{"CONNECT", "PINGREQ", "closed keepalive"} { // the last: now it is silent
+		if got := q.next(); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A client that the core has no room for is not silent, for nobody reads what it says.
+func TestPolledKeepAliveWhilePaused(t *testing.T) {
+	q := servePolled(t, "tcp", Config{})
+	q.mu.Lock()
+	q.hold = true
+	q.mu.Unlock()
+	nc, c := q.dial()
+	hello := v311()
+	hello.KeepAlive = 1
+	nc.Write(wire(hello))
+	q.next()
+	for paused := false; !paused; { // one batch for each
+		nc.Write(wire(publish("t", 1, 1, "")))
+		select {
+		case <-q.given:
+		case <-time.After(time.Millisecond):
+		}
+		paused = c.isPaused()
+	}
+	for began := time.Now(); time.Since(began) < 2*time.Second; {
+		select {
+		case got := <-q.given:
+			if strings.HasPrefix(got, "closed") {
+				t.Fatal(got)
+			}
+		case <-time.After(2*time.Second - time.Since(began)):
+		}
+	}
+	q.mu.Lock()
+	q.hold = false
+	q.mu.Unlock()
+	q.release()
+	for got := ""; got != "closed keepalive"; got = q.next() { // it is read again, and silent
+		if strings.HasPrefix(got, "closed") {
+			t.Fatal(got)
+		}
+	}
+}
+
 // A last packet arrives before the end.
 func TestPolledLastWord(t *testing.T) {
 	networks(t, func(t *testing.T, network string) {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -111,10 +110,6 @@ func TestClientThatNeverReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	// Or the system holds megabytes of questions and answers of two bytes.
-	if err := errors.Join(nc.(*net.TCPConn).SetReadBuffer(4096), nc.(*net.TCPConn).SetWriteBuffer(4096)); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := nc.Write(clean(packet.V311, "greedy").Append(nil, 0)); err != nil {
 		t.Fatal(err)
 	}

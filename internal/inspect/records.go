@@ -56,7 +56,10 @@ func finding(e *journal.VerifyEvent) (Finding, bool) {
 	case journal.VerifyDamage:
 		f.Kind, f.Detail = Damage, e.Err.Error()
 		var corrupt *journal.CorruptError
-		if errors.As(e.Err, &corrupt) && corrupt.Path == e.Path {
+		var missing *journal.MissingError
+		if errors.As(e.Err, &missing) {
+			f.Detail = missing.Detail
+		} else if errors.As(e.Err, &corrupt) && corrupt.Path == e.Path {
 			f.Detail = fmt.Sprintf("at offset %d of the file: %s", corrupt.Offset, corrupt.Detail)
 		}
 	case journal.VerifyTorn:

@@ -48,6 +48,11 @@ func (e *CorruptError) Error() string {
 // *[CorruptError] too.
 type MissingError struct{ CorruptError }
 
+// Error implements error.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("journal: %s: %s (%s)", e.Path, e.Detail, e.Advice)
+}
+
 // As lets errors.As find the CorruptError.
 func (e *MissingError) As(target any) bool {
 	if c, ok := target.(**CorruptError); ok {

@@ -118,7 +118,7 @@ const (
 func (w *walk) lose(f *segmentFile) error {
 	path := w.fs.PathJoin(w.fs.PathDir(f.path), SegmentName(w.lost))
 	err := &MissingError{CorruptError{Path: path,
-		Detail: fmt.Sprintf("it followed %s, which ends at position %d, and is not there, or nothing is in it; what it held was acknowledged perhaps", f.path, w.end),
+		Detail: fmt.Sprintf("it is not there, or nothing is in it; it followed %s, which ends at position %d, and what it held may have been acknowledged", f.path, w.end),
 		Advice: "put the missing file back, with those behind it, or restore journal and checkpoint from the same backup"}}
 	to := max(w.end, w.from) + lostPositions
 	if err := w.gone(Damage{Extent: w.lost, From: w.end, To: to, Err: err}); err != nil {

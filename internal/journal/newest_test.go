@@ -162,3 +162,28 @@ func TestNothingIsMissed(t *testing.T) {
 		mustClose(t, j)
 	}
 }
+
+// A segment that has lost its end is damage at each start, and not taken for one that
+// another followed.
+func TestLostEndIsNoLostSegment(t *testing.T) {
+	p := newPatient(t)
+	end := p.entries[35].pos + frameHeadSize + 100
+	path, off := p.offset(p.entries[30].pos)
+	p.truncate(t, path, off)
+	for i := range 3 {
+		j, rec, got := open(t, small(p.fs), end)
+		if len(got) != 0 || j.End() != end || len(rec.Damaged) != 1 {
+			t.Fatalf("start %d: %d entries, the journal ends at %d, want %d: %+v", i, len(got), j.End(), end, rec.Damaged)
+		}
+		mustClose(t, j)
+	}
+	// The same when a segment is whole, and recovery starts behind it.
+	p = newPatient(t)
+	j, _, _ := open(t, small(p.fs), 0)
+	mustClose(t, j)
+	_, _, err := Open(small(p.fs), end+50, func(Position, Extent, Stamp, []byte) error { return nil })
+	var missing *MissingError
+	if !errors.As(err, &missing) || missing.Path != p.path(4) {
+		t.Errorf("behind a segment that is whole: %v", err)
+	}
+}

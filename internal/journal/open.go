@@ -227,7 +227,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		again = min(segmentHeadSize+int(max(synced, first)-first), w.cut)
 	}
 	pos := first + Position(w.cut-segmentHeadSize)
-	if w.last.closed && w.cut == w.last.end && w.last.synced == pos {
+	if w.last.closed && w.cut == w.last.end && w.last.synced >= pos {
 		return nil // closed in peace
 	}
 	file, err := o.FS.OpenReadWrite(f.path, WriteCategory)
@@ -267,11 +267,12 @@ func (w *walk) ended() bool {
 	return f.first != 0 && w.cut >= segmentHeadSize && !f.is
 }
 
-// ending is the last segment with its end mark.
+// ending is the last segment with its end mark. One that has lost its end says up to where
+// it was durable, so that the next start does not take it for whole.
 func (w *walk) ending() ended {
 	f := &w.files[len(w.files)-1]
 	pos := f.first + Position(w.skipped+w.cut-segmentHeadSize)
-	return ended{f.path, f.first, batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: pos}}
+	return ended{f.path, f.first, batchHead{end: true, bytes: batchHeadSize, pos: pos, stamp: w.stamp, synced: max(pos, w.end)}}
 }
 
 // clearAway removes what interrupted compactions left. First the names are made

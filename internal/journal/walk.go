@@ -94,14 +94,15 @@ func (w *walk) run(start int) error {
 	return nil
 }
 
-// follows returns the segment that was there behind f, the last one there is; 0 when
-// nothing tells of one. What was compacted was not the newest.
+// follows returns the segment that was there behind f, the last one there is, or one
+// before it that was reclaimed since; 0 when nothing tells of one. What was compacted was
+// not the newest, and recovery starts behind no end but that of a segment that is gone.
 func (w *walk) follows(f *segmentFile) Extent {
 	if w.capped {
 		return 0
 	}
-	if f.is {
-		return f.last + 1
+	if f.is || w.last.closed && w.from > max(w.end, w.last.synced) {
+		return max(f.last+1, w.last.next)
 	}
 	return w.last.next
 }
@@ -118,8 +119,8 @@ const (
 func (w *walk) lose(f *segmentFile) error {
 	path := w.fs.PathJoin(w.fs.PathDir(f.path), SegmentName(w.lost))
 	err := &MissingError{CorruptError{Path: path,
-		Detail: fmt.Sprintf("it is not there, or nothing is in it; it followed %s, which ends at position %d, and what it held may have been acknowledged", f.path, w.end),
-		Advice: "put the missing file back, with those behind it, or restore journal and checkpoint from the same backup"}}
+		Detail: fmt.Sprintf("the journal went on here, or in a later file, behind %s and position %d; no such file is there, or nothing is in it, and what it held may have been acknowledged", f.path, w.end),
+		Advice: "put the missing files back, or restore journal and checkpoint from the same backup"}}
 	to := max(w.end, w.from) + lostPositions
 	if err := w.gone(Damage{Extent: w.lost, From: w.end, To: to, Err: err}); err != nil {
 		return err

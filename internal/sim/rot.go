@@ -21,9 +21,10 @@ type flip struct {
 // The layout of a segment, as docs/format/journal.md draws it. It is said a second
 // time here because the journal does not tell, and must not help.
 const (
-	segmentHead     = 64
-	segmentExtentAt = 12
-	segmentFirstAt  = 16
+	segmentHead      = 64
+	segmentVersionAt = 8
+	segmentExtentAt  = 12
+	segmentFirstAt   = 16
 
 	batchHead    = 48 // an end mark is one
 	batchCountAt = 40 // there the extent of the segment that follows
@@ -103,11 +104,12 @@ type astray struct {
 	node *inode
 }
 
-// mislay takes the newest journal file away, when it is not the only one. Nothing of it
-// is pending: the power does not fail in such a world.
+// mislay takes the newest journal file away, when the one before it tells of it: a process
+// may die before it has said so. Nothing of it is pending: the power does not fail in
+// such a world.
 func (n *node) mislay() {
-	names := n.segmentNames(0)
-	if len(names) < 2 {
+	names := n.segmentNames(segmentHead - 1)
+	if len(names) < 2 || !tells(n.disk.names[names[len(names)-2]].data) {
 		return
 	}
 	name := names[len(names)-1]
@@ -124,6 +126,15 @@ func (n *node) mislay() {
 func (n *node) putBack() {
 	n.disk.names[n.lost.name], n.disk.durable[n.lost.name] = n.lost.node, n.lost.node
 	n.lost = nil
+}
+
+// tells tells whether a segment says that another follows: one that was compacted does.
+func tells(b []byte) bool {
+	if binary.LittleEndian.Uint32(b[segmentVersionAt:]) > 1 {
+		return true
+	}
+	at := bytes.LastIndex(b, []byte("HFnd"))
+	return at >= 0 && at+batchHead <= len(b) && binary.LittleEndian.Uint32(b[at+batchCountAt:]) != 0
 }
 
 // forgetTail has the end mark of a segment name none that follows.

@@ -239,8 +239,8 @@ func (j *Journal) rotate(b *batch) error {
 
 // tellNext has the end mark of the segment before tell of the new one, whose name is on
 // the disk now: so that it is missed if it ever gets lost while it is the newest, when no
-// other segment tells of it. This is not synced: what is lost before the system writes it is
-// no name that was synced.
+// other segment tells of it. No promise rests on it, so it is not synced: a crash before the
+// system has written it leaves a segment of which nothing tells.
 func (j *Journal) tellNext(ext Extent) error {
 	c := &j.commit
 	if c.last.path == "" {

@@ -97,9 +97,18 @@ func (c *Core) damaged(s *Session, err error) {
 	c.notice(NoticeDamaged, s.clientID, err.Error(), to-from)
 	c.recordAcks(s)
 	if s.durable() {
-		c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Reason: byte(DropDamaged)})
+		c.behind(s, c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Reason: byte(DropDamaged)}))
 	} else {
 		c.applyDropped(s, from, to, 0, DropDamaged)
+	}
+}
+
+// behind has nothing sent to s before the record at pos is durable, which drops what was
+// never sent: else a crash that takes the record brings that back behind messages that came
+// later and were received already [MQTT-4.6.0-6].
+func (c *Core) behind(s *Session, pos Position) {
+	if s.active != nil {
+		s.active.sending = pos
 	}
 }
 

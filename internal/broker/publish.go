@@ -397,7 +397,7 @@ func (c *Core) dropOldest(s *Session) bool {
 	}
 	size, _ := s.queue.Size(from, to, c.loader(s))
 	c.recordAcks(s)
-	c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)})
+	c.behind(s, c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)}))
 	return true
 }
 

@@ -24,6 +24,8 @@ type node struct {
 	life *life      // the process; nil: none runs
 	born int        // how many there were
 
+	relapses int // how many ended once the world was well
+
 	crashIn  int  // operations on the disk until the next crash, 0: none is due
 	crashAs  fate // what happens then
 	crashPre bool // before the operation, not after it
@@ -233,6 +235,11 @@ func (n *node) end(as fate) {
 	w := n.w
 	w.report.Crashes++
 	w.log("the broker ends: %v", as)
+	if w.healing {
+		if n.relapses++; n.relapses > 100 {
+			w.fail("the broker ends again and again, and nothing is wrong with the disk any more")
+		}
+	}
 	n.died, n.diedAt = n.clock(), w.now
 	if as == fatePower {
 		n.shadow.durable = n.shadow.synced

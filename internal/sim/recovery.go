@@ -13,6 +13,10 @@ import (
 // recover brings the core up to what the disk holds.
 func (l *life) recover() {
 	w := l.n.w
+	if s := &w.swarm; s.budget != 0 && !l.n.spent && l.n.free() < s.reserve/4 {
+		w.log("the start finds little room and uses the reserve") // package server's startRoom
+		l.n.spent, l.tight = true, true
+	}
 	store, err := state.Open(state.Options{FS: l.n.mem, Dir: stateDir})
 	if err != nil {
 		w.fail("the checkpoint store does not open: %v", err)

@@ -15,7 +15,7 @@ import (
 // checkpoint opens the checkpoint store and makes the core what it says.
 func (s *storage) checkpoint(o *Options, fs vfs.FS) (*broker.Core, error) {
 	dir := fs.PathJoin(o.DataDir, folder.State)
-	store, err := state.Open(state.Options{FS: fs, Dir: dir, Logger: o.Logger, Failed: func(err error) {
+	store, err := state.Open(state.Options{FS: fs, Dir: dir, Logger: o.Logger, Retry: s.saving.again, Failed: func(err error) {
 		if f := s.fail.Load(); f != nil {
 			(*f)(fmt.Errorf("write the checkpoint store %s: %w", dir, err))
 		}

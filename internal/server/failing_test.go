@@ -420,3 +420,57 @@ func TestNoFileDescriptorAtTheEnd(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// While there is no file descriptor for a new file of the checkpoint store, checkpoints
+// wait, and nobody is let in; messages are taken and delivered.
+func TestNoFileDescriptorForACheckpoint(t *testing.T) {
+	t.Parallel()
+	fs := newFailing()
+	var log bytes.Buffer
+	o := Options{DataDir: "data", FS: fs, Listen: []string{"127.0.0.1:0"}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer := dial(t, s, persistent("c"), false)
+	send(t, consumer, subscribe(1, "t", 1))
+	want(t, consumer, "SUBACK 1 [1]")
+	tries := make(chan struct{}, 1)
+	fs.set(func(op errorfs.Op) error {
+		if (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite) && strings.Contains(op.Path, folder.State) {
+			select {
+			case tries <- struct{}{}:
+			default:
+			}
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	released := make(chan error)
+	go func() { released <- s.store.state.Release() }() // it begins a new log
+	<-tries
+	<-tries
+	if !s.descriptorsAreScarce() {
+		t.Error("a new connection could take what the checkpoint store waits for")
+	}
+	p := consumer
+	for i := range 10 {
+		send(t, p, publish("t", 1, uint16(i+1), fmt.Sprint(i)))
+		want(t, p, fmt.Sprintf("PUBACK %d 0x00", i+1), fmt.Sprintf("publish t q1 id%d %d", i+1, i))
+		send(t, p, &packet.Ack{Kind: packet.PUBACK, ID: uint16(i + 1)})
+	}
+	select {
+	case err := <-released:
+		t.Errorf("it did not wait: %v", err)
+	default:
+	}
+	fs.set(nil)
+	if err := <-released; err != nil {
+		t.Error(err)
+	}
+	consumer.Close()
+	end(t, s)
+	if n := strings.Count(log.String(), "the checkpoint store cannot begin a new file"); n != 1 {
+		t.Errorf("the log tells it %d times:\n%s", n, &log)
+	}
+}

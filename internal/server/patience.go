@@ -1,9 +1,14 @@
 package server
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // While there is no file descriptor for the next segment of the journal, nothing can be
-// acknowledged, and everything waits until others give some back.
+// acknowledged, and everything waits until others give some back. The same for the next
+// file of the checkpoint store, for which only checkpoints wait.
 const (
 	descriptorPause = 20 * time.Millisecond // until it is tried again
 	descriptorShut  = time.Second           // since the last try: no connections
@@ -13,25 +18,46 @@ const (
 	descriptorEnd = 100
 )
 
-// noDescriptor returns what the journal asks when there is no file descriptor for a
-// segment: it waits, and says whether to try again.
-func (s *Server) noDescriptor() func(err error) bool {
+// patient is what journal and checkpoint store ask when there is no file descriptor. It
+// has no patience before begin: a start fails.
+type patient struct {
+	ask atomic.Pointer[func(error) bool]
+}
+
+func (p *patient) begin(ask func(error) bool) { p.ask.Store(&ask) }
+
+func (p *patient) again(err error) bool {
+	ask := p.ask.Load()
+	return ask != nil && (*ask)(err)
+}
+
+// noDescriptor returns what who asks when there is no file descriptor for its next file: it
+// waits, and says whether to try again. What stands still meanwhile is what. Several threads
+// may ask it.
+func (s *Server) noDescriptor(who, what string) func(err error) bool {
+	var mu sync.Mutex
 	var told time.Time
 	ending := 0
 	return func(err error) bool {
 		now := time.Now()
 		s.starved.Store(now.Add(descriptorShut).UnixNano())
-		if now.Sub(told) > descriptorLog {
+		mu.Lock()
+		tell := now.Sub(told) > descriptorLog
+		if tell {
 			told = now
-			s.log.Error("the journal cannot begin a new file: nothing is acknowledged and no connection is taken until it can; raise the limit of open files (ulimit -n) or set limits.connections",
-				"data", s.opt.DataDir, "error", err)
 		}
 		s.mu.Lock()
 		if s.stopping {
 			ending++
 		}
 		s.mu.Unlock()
-		if ending > descriptorEnd {
+		end := ending > descriptorEnd
+		mu.Unlock()
+		if tell {
+			s.log.Error(who+" cannot begin a new file: "+what+" and no connection is taken until it can; raise the limit of open files (ulimit -n) or set limits.connections",
+				"data", s.opt.DataDir, "error", err)
+		}
+		if end {
 			return false
 		}
 		select {
@@ -44,5 +70,5 @@ func (s *Server) noDescriptor() func(err error) bool {
 }
 
 // descriptorsAreScarce tells whether a new connection would take a descriptor that the
-// journal waits for.
+// data folder waits for.
 func (s *Server) descriptorsAreScarce() bool { return time.Now().UnixNano() < s.starved.Load() }

@@ -34,7 +34,7 @@ type Server struct {
 	look       chan struct{} // capacity 1: the disk is to be looked at
 	written    atomic.Int64  // bytes of checkpoints, since what they left was collected
 	removing   atomic.Bool
-	starved    atomic.Int64  // Unix ns until which the journal waits for a file descriptor
+	starved    atomic.Int64  // Unix ns until which the data folder waits for a file descriptor
 	stop       chan struct{} // closed when the loop has ended
 	done       chan struct{} // closed when all has
 	background sync.WaitGroup
@@ -173,8 +173,8 @@ func (s *Server) run() {
 	} else {
 		go func() { s.committer(); close(committed) }()
 	}
-	retry := s.noDescriptor()
-	s.store.retry.Store(&retry)
+	s.store.retry.begin(s.noDescriptor("the journal", "nothing is acknowledged"))
+	s.store.saving.begin(s.noDescriptor("the checkpoint store", "no checkpoint is made"))
 	s.background.Go(s.watchDisk)
 	s.background.Go(s.watchClock)
 	if s.opt.Sync.Mode == journal.SyncInterval {

@@ -24,9 +24,10 @@ type storage struct {
 	journal *journal.Journal
 	state   *state.Store
 	lock    *folder.Lock
-	readers sync.Pool                        // of *reader
-	retry   atomic.Pointer[func(error) bool] // see journal.Options.Retry; nil: never
-	fail    atomic.Pointer[func(error)]      // hears of a checkpoint store that has failed, on a thread of that
+	readers sync.Pool                   // of *reader
+	retry   patient                     // of the journal
+	saving  patient                     // of the checkpoint store
+	fail    atomic.Pointer[func(error)] // hears of a checkpoint store that has failed, on a thread of that
 
 	recovery journal.Recovery
 	tight    bool          // it took the disk's reserve to start
@@ -96,10 +97,7 @@ func (s *storage) recover(o *Options, fs vfs.FS) (*broker.Core, error) {
 			core.Gap(broker.Position(from), broker.Position(to))
 			s.gaps++
 		},
-		Retry: func(err error) bool {
-			retry := s.retry.Load()
-			return retry != nil && (*retry)(err)
-		},
+		Retry: s.retry.again,
 	}, meta.Applied, func(pos journal.Position, ext journal.Extent, _ journal.Stamp, frame []byte) error {
 		return core.Apply(broker.Position(pos), broker.Extent(ext), frame)
 	})

@@ -35,6 +35,12 @@ type Options struct {
 	// Failed is told why, once, when the store cannot be written any more, by
 	// whatever thread finds out. The process should end.
 	Failed func(error)
+
+	// Retry is asked when a file cannot be made for want of file descriptors: of the
+	// process or of the system, and others will give some back. It waits, and tells
+	// whether to try again; nil: never, and the error is final. It may be asked by several
+	// threads; whoever calls Commit, Release or Close may have to wait meanwhile.
+	Retry func(err error) bool
 }
 
 // Store is an open checkpoint store. Its methods may be used from any goroutine.
@@ -77,11 +83,13 @@ func Open(o Options) (*Store, error) {
 	}
 	life := &mortal{dead: make(chan struct{}), tell: o.Failed}
 	log := quiet{o.Logger, life}
+	var open atomic.Bool
 	if o.ReadOnly {
 		o.FS = readOnlyFS{o.FS}
+	} else {
+		o.FS = &files{o.FS, life, &open, o.Retry}
 	}
 	cache := pebble.NewCache(8 << 20)
-	var open atomic.Bool
 	opts := &pebble.Options{
 		FS:                          o.FS,
 		ReadOnly:                    o.ReadOnly,

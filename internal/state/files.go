@@ -1,0 +1,125 @@
+package state
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// files is the file system as Pebble gets it, with two things that Pebble does not do
+// about errors.
+//
+// A new file for which there is no file descriptor is tried again: nothing has happened
+// then, but Pebble takes it for a disk that has failed.
+//
+// When a log cannot be ended, or the next one not be begun, Pebble panics, and takes the
+// process with it. Here such an error ends the store in order, on the thread that met it,
+// as other fatal ones do. That is so once the store is open: before, Pebble returns them.
+type files struct {
+	vfs.FS
+	life  *mortal
+	open  *atomic.Bool
+	retry func(error) bool // nil: never
+}
+
+// Unwrap implements vfs.FS.
+func (f *files) Unwrap() vfs.FS { return f.FS }
+
+// Create implements vfs.FS.
+func (f *files) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.patiently(func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.logged(name, file, err)
+}
+
+// OpenReadWrite implements vfs.FS.
+func (f *files) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return f.patiently(func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
+}
+
+// ReuseForWrite implements vfs.FS.
+func (f *files) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.ReuseForWrite(old, name, c)
+	if scarce(err) {
+		// It may have its new name already. To begin anew is allowed, too.
+		if err = f.FS.Remove(old); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return f.Create(name, c)
+		}
+	}
+	return f.logged(name, file, err)
+}
+
+// OpenDir implements vfs.FS.
+func (f *files) OpenDir(name string) (vfs.File, error) {
+	dir, err := f.patiently(func() (vfs.File, error) { return f.FS.OpenDir(name) })
+	if err != nil {
+		return nil, err
+	}
+	return &fateful{dir, f}, nil
+}
+
+// patiently opens a file, and again while there is no descriptor for it, if that is wanted.
+func (f *files) patiently(open func() (vfs.File, error)) (vfs.File, error) {
+	for {
+		file, err := open()
+		if !scarce(err) || f.retry == nil || !f.retry(err) {
+			return file, err
+		}
+	}
+}
+
+func scarce(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+
+// logged makes a log's file one whose errors end the store.
+func (f *files) logged(name string, file vfs.File, err error) (vfs.File, error) {
+	if !strings.HasSuffix(name, ".log") {
+		return file, err
+	}
+	if err != nil {
+		return nil, f.final(err)
+	}
+	return &fateful{file, f}, nil
+}
+
+// final ends the store with err, if there is one and the store is open.
+func (f *files) final(err error) error {
+	if err != nil && f.open.Load() {
+		f.life.die(err)
+	}
+	return err
+}
+
+// fateful is a log, or the directory: an error in writing it ends the store.
+type fateful struct {
+	vfs.File
+	of *files
+}
+
+// Write implements vfs.File.
+func (f *fateful) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.of.final(err)
+}
+
+// Preallocate implements vfs.File.
+func (f *fateful) Preallocate(off, length int64) error {
+	return f.of.final(f.File.Preallocate(off, length))
+}
+
+// Sync implements vfs.File.
+func (f *fateful) Sync() error { return f.of.final(f.File.Sync()) }
+
+// SyncData implements vfs.File.
+func (f *fateful) SyncData() error { return f.of.final(f.File.SyncData()) }
+
+// SyncTo implements vfs.File.
+func (f *fateful) SyncTo(length int64) (bool, error) {
+	full, err := f.File.SyncTo(length)
+	return full, f.of.final(err)
+}
+
+// Close implements vfs.File.
+func (f *fateful) Close() error { return f.of.final(f.File.Close()) }

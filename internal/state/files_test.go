@@ -1,0 +1,165 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// over is fs on which operations fail as hits says once it is set.
+type over struct {
+	vfs.FS
+	hits atomic.Pointer[func(op errorfs.Op) error]
+}
+
+func failing(fs vfs.FS) *over {
+	f := &over{}
+	f.FS = errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hits := f.hits.Load(); hits != nil {
+			return (*hits)(op)
+		}
+		return nil
+	}))
+	return f
+}
+
+func (f *over) fail(hits func(op errorfs.Op) error) { f.hits.Store(&hits) }
+
+// fill commits a checkpoint of about a MB, of which the log's file holds four.
+func fill(s *Store, n uint64) error {
+	rng := rand.New(rand.NewPCG(n, 7))
+	b := s.NewBatch()
+	value := make([]byte, 10_000)
+	for i := range 100 {
+		for j := range value {
+			value[j] = byte(rng.Uint32())
+		}
+		b.Put('s', fmt.Appendf(nil, "%d", i), value)
+	}
+	b.Put('n', []byte("n"), fmt.Append(nil, n))
+	return s.Commit(b, Meta{Applied: n})
+}
+
+func makes(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite
+}
+
+// While there is no file descriptor for a new file the store waits, and goes on with
+// nothing lost; it may be a log, also one that is used again, a table or a manifest.
+func TestNoFileDescriptor(t *testing.T) {
+	mem := vfs.NewMem()
+	fs := failing(mem)
+	const tries = 3
+	var asked atomic.Int64
+	s, err := Open(Options{FS: fs, Dir: "state", Retry: func(err error) bool {
+		if !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("asked about %v", err)
+		}
+		asked.Add(1)
+		return true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ops, logs atomic.Int64
+	fs.fail(func(op errorfs.Op) error {
+		if !makes(op) || ops.Add(1)%(tries+1) == 0 {
+			return nil
+		}
+		if strings.HasSuffix(op.Path, ".log") {
+			logs.Add(1)
+		}
+		return syscall.EMFILE
+	})
+	const commits = 30
+	for n := range uint64(commits) {
+		if err := fill(s, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if asked.Load() == 0 || logs.Load() < 2*tries {
+		t.Errorf("asked %d times, %d of them or more for logs", asked.Load(), logs.Load())
+	}
+	s = open(t, mem)
+	defer s.Close()
+	if m := contents(t, s, 's'); len(m) != 100 || s.Meta().Applied != commits-1 {
+		t.Errorf("%d entries at %d", len(m), s.Meta().Applied)
+	}
+}
+
+// An error about a log ends the store in order, also where Pebble would panic: when it
+// goes on to the next one. What was committed before is there.
+func TestFailingLogEndsTheStore(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		hits func(op errorfs.Op) bool
+	}{
+		{"no descriptor for the next", syscall.ENFILE, func(op errorfs.Op) bool { return makes(op) && strings.HasSuffix(op.Path, ".log") }},
+		{"no space for the next", syscall.ENOSPC, func(op errorfs.Op) bool { return makes(op) && strings.HasSuffix(op.Path, ".log") }},
+		{"the directory cannot be synced", syscall.EIO, func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync && op.Path == "state" }},
+		{"no space in it", syscall.ENOSPC, func(op errorfs.Op) bool {
+			return op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".log")
+		}},
+		{"it cannot be synced", syscall.EIO, func(op errorfs.Op) bool {
+			return (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) && strings.HasSuffix(op.Path, ".log")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			mem := vfs.NewCrashableMem()
+			fs := failing(mem)
+			told := make(chan error, 1)
+			s, err := Open(Options{FS: fs, Dir: "state", Failed: func(err error) { told <- err }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := fill(s, 1); err != nil {
+				t.Fatal(err)
+			}
+			fs.fail(func(op errorfs.Op) error {
+				if tt.hits(op) {
+					return tt.err
+				}
+				return nil
+			})
+			committed := uint64(1)
+			for n := uint64(2); err == nil; n++ {
+				if n > 50 {
+					t.Fatal("it goes on and on")
+				}
+				if err = fill(s, n); err == nil {
+					committed = n
+				}
+			}
+			if !errors.Is(err, tt.err) {
+				t.Errorf("the checkpoint ended with %v", err)
+			}
+			if why := <-told; !errors.Is(why, tt.err) {
+				t.Errorf("the store says that it failed for %v", why)
+			}
+			if err := fill(s, 99); !errors.Is(err, ErrDead) {
+				t.Errorf("afterwards it says %v", err)
+			}
+			// All that was written is there when only the process ends.
+			s = open(t, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}))
+			defer s.Close()
+			if got := s.Meta().Applied; got != committed && got != committed+1 {
+				t.Errorf("the store is at checkpoint %d, and %d was made", got, committed)
+			}
+			if m := contents(t, s, 'n'); m["n"] != fmt.Sprint(s.Meta().Applied) {
+				t.Errorf("meta says %d, the entry is of %s", s.Meta().Applied, m["n"])
+			}
+		})
+	}
+}

@@ -3,7 +3,6 @@ package state
 import (
 	"errors"
 	"io/fs"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -16,11 +15,14 @@ import (
 // A new file for which there is no file descriptor is tried again: nothing has happened
 // then, but Pebble takes it for a disk that has failed.
 //
-// When a log cannot be ended, or the next one not be begun, Pebble panics, and takes the
-// process with it. Here such an error ends the store in order, on the thread that met it,
-// as other fatal ones do. That is so once the store is open: before, Pebble returns them.
+// Any other error in writing to the store's folder ends the store, in order, on the thread
+// that met it. Pebble does that for some. When a log cannot be ended, or the next one not be
+// begun, it panics, and takes the process with it; and when a table cannot be written it
+// begins it again at once, without end and without a word. All this is so once the store is
+// open: before, Pebble returns errors. Where a copy of the store goes is none of the store.
 type files struct {
 	vfs.FS
+	dir   string // of the store
 	life  *mortal
 	open  *atomic.Bool
 	retry func(error) bool // nil: never
@@ -31,34 +33,48 @@ func (f *files) Unwrap() vfs.FS { return f.FS }
 
 // Create implements vfs.FS.
 func (f *files) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.patiently(func() (vfs.File, error) { return f.FS.Create(name, c) })
-	return f.logged(name, file, err)
+	return f.made(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 // OpenReadWrite implements vfs.FS.
 func (f *files) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return f.patiently(func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
+	return f.made(name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (f *files) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.FS.ReuseForWrite(old, name, c)
-	if scarce(err) {
-		// It may have its new name already. To begin anew is allowed, too.
-		if err = f.FS.Remove(old); err == nil || errors.Is(err, fs.ErrNotExist) {
-			return f.Create(name, c)
+	return f.made(name, func() (vfs.File, error) {
+		file, err := f.FS.ReuseForWrite(old, name, c)
+		if !scarce(err) {
+			return file, err
 		}
-	}
-	return f.logged(name, file, err)
+		// It may have its new name already. To begin anew is allowed, too.
+		if gone := f.FS.Remove(old); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			return nil, gone
+		}
+		return f.Create(name, c)
+	})
 }
 
 // OpenDir implements vfs.FS.
 func (f *files) OpenDir(name string) (vfs.File, error) {
 	dir, err := f.patiently(func() (vfs.File, error) { return f.FS.OpenDir(name) })
-	if err != nil {
-		return nil, err
+	if err != nil || name != f.dir {
+		return dir, err
 	}
 	return &fateful{dir, f}, nil
+}
+
+// made opens a file to be written.
+func (f *files) made(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	file, err := f.patiently(open)
+	if f.FS.PathDir(name) != f.dir {
+		return file, err
+	}
+	if err != nil {
+		return nil, f.final(err)
+	}
+	return &fateful{file, f}, nil
 }
 
 // patiently opens a file, and again while there is no descriptor for it, if that is wanted.
@@ -73,17 +89,6 @@ func (f *files) patiently(open func() (vfs.File, error)) (vfs.File, error) {
 
 func scarce(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
 
-// logged makes a log's file one whose errors end the store.
-func (f *files) logged(name string, file vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") {
-		return file, err
-	}
-	if err != nil {
-		return nil, f.final(err)
-	}
-	return &fateful{file, f}, nil
-}
-
 // final ends the store with err, if there is one and the store is open.
 func (f *files) final(err error) error {
 	if err != nil && f.open.Load() {
@@ -92,7 +97,7 @@ func (f *files) final(err error) error {
 	return err
 }
 
-// fateful is a log, or the directory: an error in writing it ends the store.
+// fateful is a file of the store, or its folder: an error in writing it ends the store.
 type fateful struct {
 	vfs.File
 	of *files

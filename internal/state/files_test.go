@@ -51,6 +51,10 @@ func makes(op errorfs.Op) bool {
 	return op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite
 }
 
+func syncs(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+}
+
 // While there is no file descriptor for a new file the store waits, and goes on with
 // nothing lost; it may be a log, also one that is used again, a table or a manifest.
 func TestNoFileDescriptor(t *testing.T) {
@@ -97,9 +101,9 @@ func TestNoFileDescriptor(t *testing.T) {
 	}
 }
 
-// An error about a log ends the store in order, also where Pebble would panic: when it
-// goes on to the next one. What was committed before is there.
-func TestFailingLogEndsTheStore(t *testing.T) {
+// An error in writing ends the store in order, also where Pebble would panic, when it goes
+// on to the next log, or try again for ever. What was committed before is there.
+func TestFailingWriteEndsTheStore(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -112,7 +116,17 @@ func TestFailingLogEndsTheStore(t *testing.T) {
 			return op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".log")
 		}},
 		{"it cannot be synced", syscall.EIO, func(op errorfs.Op) bool {
-			return (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) && strings.HasSuffix(op.Path, ".log")
+			return syncs(op) && strings.HasSuffix(op.Path, ".log")
+		}},
+		{"no space for a table", syscall.ENOSPC, func(op errorfs.Op) bool { return makes(op) && strings.HasSuffix(op.Path, ".sst") }},
+		{"no space in a table", syscall.ENOSPC, func(op errorfs.Op) bool {
+			return op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst")
+		}},
+		{"a table cannot be synced", syscall.EIO, func(op errorfs.Op) bool {
+			return syncs(op) && strings.HasSuffix(op.Path, ".sst")
+		}},
+		{"no space in the manifest", syscall.ENOSPC, func(op errorfs.Op) bool {
+			return op.Kind == errorfs.OpFileWrite && strings.Contains(op.Path, "MANIFEST")
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,5 +175,31 @@ func TestFailingLogEndsTheStore(t *testing.T) {
 				t.Errorf("meta says %d, the entry is of %s", s.Meta().Applied, m["n"])
 			}
 		})
+	}
+}
+
+// A copy that cannot be written is the copy's matter: the store goes on.
+func TestFailingCopy(t *testing.T) {
+	fs := failing(vfs.NewMem())
+	s := open(t, fs)
+	if err := fill(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	for n, op := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSync} {
+		fs.fail(func(o errorfs.Op) error {
+			if o.Kind == op && strings.HasPrefix(o.Path, "copy") {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if err := s.Copy(fmt.Sprint("copy", n)); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v: the copy ended with %v", op, err)
+		}
+		if err := fill(s, 2); err != nil {
+			t.Errorf("%v: %v", op, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -87,7 +88,7 @@ func Open(o Options) (*Store, error) {
 	if o.ReadOnly {
 		o.FS = readOnlyFS{o.FS}
 	} else {
-		o.FS = &files{o.FS, life, &open, o.Retry}
+		o.FS = &files{o.FS, o.Dir, life, &open, o.Retry}
 	}
 	cache := pebble.NewCache(8 << 20)
 	opts := &pebble.Options{
@@ -184,7 +185,19 @@ func (s *Store) All(visit func(table byte, key, value []byte) error) error {
 // Copy makes dir a copy of the store as the last Commit left it, or a later one.
 // Files that do not change any more are linked where the file system can, so it
 // takes little time and room. It may run while a checkpoint is written.
-func (s *Store) Copy(dir string) error {
+func (s *Store) Copy(dir string) (err error) {
+	defer func() {
+		// Pebble panics when dir cannot be synced, for it would not know what became of
+		// a store of its own there. Here it is a copy that failed.
+		r := recover()
+		failed, ok := r.(error)
+		if _, defect := r.(runtime.Error); defect || r != nil && !ok {
+			panic(r)
+		}
+		if failed != nil {
+			err = fmt.Errorf("copy the checkpoint store to %s: %w", dir, failed)
+		}
+	}()
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("copy the checkpoint store to %s: %w", dir, err)
 	}

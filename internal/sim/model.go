@@ -364,8 +364,10 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 	}
 	if v.group != "" {
 		// Once sent to a member at QoS 2 it is that one's, whatever becomes of it
-		// [MQTT-4.8.2-5]. Only a publisher that sends it again makes another of it.
-		if r.begun != nil && r.begun != e && x.attempts == 1 && m.groups[v.group].taintedAt < x.sentAt {
+		// [MQTT-4.8.2-5]. Only a publisher that sends it again makes another of it. And
+		// a member that is gone may still get, late, what it was sent before.
+		gone := c.conn.detached || c.conn.life.over
+		if r.begun != nil && r.begun != e && !gone && x.attempts == 1 && m.groups[v.group].taintedAt < x.sentAt {
 			w.fail("%v arrives at %s, and was begun at QoS 2 with %s", x, who, r.begun.c.id)
 		}
 		if p.QoS == 2 {

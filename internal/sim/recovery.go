@@ -108,7 +108,7 @@ func (l *life) recover() {
 	l.balance("start")
 	w.report.Gaps += gaps
 	if l.tight {
-		l.full = true
+		l.full, w.diskWasFull = true, true
 		l.core.SetDiskFull(true)
 	}
 	if gaps > 0 || l.tight {

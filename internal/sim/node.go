@@ -36,6 +36,7 @@ type node struct {
 	// Of drift, when the time may last have been written, the least and the most;
 	// and whether the wall clock was one to believe then.
 	driftLeast, driftMost  int64
+	driftStart             int64   // at the last start: its clock may be of a wall clock that nobody wrote
 	sealed, written, saved stamped // of the batches sealed and written last, and of the checkpoint
 	wallUnset              bool
 

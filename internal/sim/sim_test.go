@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -106,8 +107,10 @@ func (s *seeds) take() (seed uint64, ok bool) {
 	return s.first + uint64(i), !s.stop && !late && (s.n == 0 || i < s.n)
 }
 
-// run runs them all and adds up.
+// run runs them all and adds up. A world is mostly garbage, and its heap is small: with
+// the collector's default it is 1.7 times slower.
 func (s *seeds) run() (total Report, failed []*Failure) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	s.began = time.Now()
 	told := s.began
 	var workers sync.WaitGroup

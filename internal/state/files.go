@@ -71,10 +71,24 @@ func (f *files) made(name string, open func() (vfs.File, error)) (vfs.File, erro
 	if f.FS.PathDir(name) != f.dir {
 		return file, err
 	}
+	if err == nil && isManifest(f.FS, name) {
+		file, err = f.withSum(name, file)
+	}
 	if err != nil {
 		return nil, f.final(err)
 	}
 	return &fateful{file, f}, nil
+}
+
+// Remove implements vfs.FS.
+func (f *files) Remove(name string) error {
+	err := f.FS.Remove(name)
+	if err == nil && f.FS.PathDir(name) == f.dir && isManifest(f.FS, name) {
+		if err = f.FS.Remove(sumName(f.FS, name)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // patiently opens a file, and again while there is no descriptor for it, if that is wanted.

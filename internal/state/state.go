@@ -79,7 +79,7 @@ func Open(o Options) (*Store, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	if err := lostMarker(o.FS, o.Dir); err != nil {
+	if err := errors.Join(lostMarker(o.FS, o.Dir), wrongManifest(o.FS, o.Dir)); err != nil {
 		return nil, err
 	}
 	life := &mortal{dead: make(chan struct{}), tell: o.Failed}

@@ -1,0 +1,156 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// flipBit flips a bit of a file, and says where.
+func flipBit(t *testing.T, fs vfs.FS, rng *rand.Rand) string {
+	t.Helper()
+	names, err := fs.List("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		name := names[rng.IntN(len(names))]
+		path := fs.PathJoin("state", name)
+		f, err := fs.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if len(bytes.TrimRight(b, "\x00")) == 0 {
+			continue // the lock, a marker
+		}
+		at, bit := rng.IntN(len(bytes.TrimRight(b, "\x00"))), rng.IntN(8)
+		b[at] ^= 1 << bit
+		w, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = w.WriteAt(b, 0); err == nil {
+			err = w.Sync()
+		}
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("bit %d of byte %d of %s (%d bytes)", bit, at, name, len(b))
+	}
+}
+
+// everything is what a store holds, and its meta.
+func everything(s *Store) (map[string]string, error) {
+	m := map[string]string{"meta": fmt.Sprint(s.Meta())}
+	err := s.All(func(table byte, k, v []byte) error {
+		m[string(table)+string(k)] = string(v)
+		return nil
+	})
+	return m, err
+}
+
+// Whatever bit flips while a store is closed or its machine is off: it is one of the
+// checkpoints that were made, as a whole, or it is said to be damaged. Nothing that is
+// wrong is taken for right.
+func TestFlippedBits(t *testing.T) {
+	seeds := uint64(120)
+	if testing.Short() {
+		seeds = 30
+	}
+	whole, older, refused := 0, 0, 0
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		fs := vfs.NewCrashableMem()
+		s := open(t, fs)
+		made := map[string]string{"meta": fmt.Sprint(Meta{})}
+		history := []map[string]string{maps.Clone(made)}
+		size := 1 + rng.IntN(3000)
+		for n := range 1 + rng.Uint64N(6) {
+			b := s.NewBatch()
+			for range 1 + rng.IntN(500) {
+				table, key := byte('a'+rng.IntN(3)), fmt.Sprint(rng.IntN(400))
+				if rng.IntN(4) == 0 {
+					b.Delete(table, []byte(key))
+					delete(made, string(table)+key)
+					continue
+				}
+				value := make([]byte, rng.IntN(size))
+				for i := 0; i+8 <= len(value); i += 8 {
+					binary.LittleEndian.PutUint64(value[i:], rng.Uint64())
+				}
+				b.Put(table, []byte(key), value)
+				made[string(table)+key] = string(value)
+			}
+			meta := Meta{Applied: n + 1, Clock: int64(n), Wall: 5}
+			made["meta"] = fmt.Sprint(meta)
+			if err := s.Commit(b, meta); err != nil {
+				t.Fatal(err)
+			}
+			history = append(history, maps.Clone(made))
+			if rng.IntN(3) == 0 {
+				if err := s.Release(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if rng.IntN(2) == 0 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+			defer s.Close()
+		}
+		what := ""
+		for range 1 + rng.IntN(2) {
+			what += " " + flipBit(t, fs, rng)
+		}
+		var damaged *DamagedError
+		after, err := Open(Options{FS: fs, Dir: "state"})
+		if err != nil {
+			refused++
+			if !errors.As(err, &damaged) {
+				t.Errorf("seed %d,%s: it is not called damage: %v", seed, what, err)
+			}
+			continue
+		}
+		m, err := everything(after)
+		if closed := after.Close(); closed != nil && err == nil {
+			t.Errorf("seed %d,%s: %v", seed, what, closed)
+		}
+		if err != nil {
+			refused++
+			if !errors.As(Damaged("state", err), &damaged) {
+				t.Errorf("seed %d,%s: what is read is not called damage: %v", seed, what, err)
+			}
+			continue
+		}
+		at := len(history) - 1
+		for at >= 0 && !maps.Equal(m, history[at]) {
+			at--
+		}
+		switch {
+		case at < 0:
+			t.Errorf("seed %d,%s: it is none of the checkpoints, %s", seed, what, m["meta"])
+		case at < len(history)-1:
+			older++
+		default:
+			whole++
+		}
+	}
+	t.Logf("whole %d, an earlier checkpoint %d, damaged %d", whole, older, refused)
+	if whole == 0 || refused == 0 {
+		t.Error("what it looks at is not much")
+	}
+}

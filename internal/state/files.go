@@ -3,6 +3,8 @@ package state
 import (
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -142,3 +144,17 @@ func (f *fateful) SyncTo(length int64) (bool, error) {
 
 // Close implements vfs.File.
 func (f *fateful) Close() error { return f.of.final(f.File.Close()) }
+
+// withoutOptions hides Pebble's OPTIONS files. They are for people, and for a Pebble with
+// other options than the last time, which this never has; but a wrong bit in one can keep a
+// store from being opened.
+type withoutOptions struct{ vfs.FS }
+
+// Unwrap implements vfs.FS.
+func (f withoutOptions) Unwrap() vfs.FS { return f.FS }
+
+// List implements vfs.FS.
+func (f withoutOptions) List(dir string) ([]string, error) {
+	names, err := f.FS.List(dir)
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") }), err
+}

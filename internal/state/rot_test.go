@@ -8,8 +8,11 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -152,5 +155,64 @@ func TestFlippedBits(t *testing.T) {
 	t.Logf("whole %d, an earlier checkpoint %d, damaged %d", whole, older, refused)
 	if whole == 0 || refused == 0 {
 		t.Error("what it looks at is not much")
+	}
+}
+
+// Whatever bit flips in OPTIONS, nothing is lost, and the store opens.
+func TestFlippedOptions(t *testing.T) {
+	mem := vfs.NewMem()
+	s := open(t, mem)
+	if err := errors.Join(fill(s, 1), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := mem.List("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := mem.PathJoin("state", names[slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, "OPTIONS-") })])
+	whole, err := readAll(mem, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, others := 7, 0
+	if testing.Short() {
+		step = 97
+	}
+	for at := 0; at < len(whole); at += step {
+		fs := vfs.NewMem()
+		if _, err := vfs.Clone(mem, fs, "state", "state"); err != nil {
+			t.Fatal(err)
+		}
+		b := bytes.Clone(whole)
+		b[at] ^= 1 << (at % 8)
+		f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(b); errors.Join(err, f.Close()) != nil {
+			t.Fatal(err)
+		}
+		// Pebble alone: what this is about.
+		if db, err := pebble.Open("state", &pebble.Options{FS: fs, ReadOnly: true, Logger: quiet{}}); err != nil {
+			others++
+		} else if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, readOnly := range []bool{true, false} {
+			s, err := Open(Options{FS: fs, Dir: "state", ReadOnly: readOnly})
+			if err != nil {
+				t.Errorf("byte %d, read only %v: %v", at, readOnly, err)
+				continue
+			}
+			if s.Meta().Applied != 1 {
+				t.Errorf("byte %d, read only %v: %v", at, readOnly, s.Meta())
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if others == 0 {
+		t.Error("Pebble opens all of them")
 	}
 }

@@ -112,6 +112,12 @@ func Open(o Options) (*Store, error) {
 	var db *pebble.DB
 	err := life.do(func() (err error) {
 		db, err = pebble.Open(o.Dir, opts)
+		if err != nil {
+			opts.FS = withoutOptions{opts.FS}
+			if again, second := pebble.Open(o.Dir, opts); second == nil {
+				db, err = again, nil
+			}
+		}
 		open.Store(true)
 		return err
 	})

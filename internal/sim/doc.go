@@ -24,7 +24,8 @@
 //   - power: all, nothing or random parts of what was not synced are lost, also parts
 //     of a batch, and names of files
 //   - the disk: writes, syncs and reads fail; bits of the journal flip while nothing
-//     runs, or its newest file is not there; the budget is used up and others take the
+//     runs, or its newest file is not there; the checkpoint store has forgotten its
+//     newest checkpoint; the budget is used up and others take the
 //     rest of the room, and give it back; segments are removed and rewritten
 //   - sync: always, an interval, never
 //   - clocks: the wall clock jumps, also while the broker runs and to 1970; the machine
@@ -58,8 +59,9 @@
 // # What is missing
 //
 // Bits of the checkpoint store do not flip here: which files Pebble has at a moment
-// depends on its threads, so such a run could not be repeated. Its damage is tested in
-// packages state and server. Its files have room when the journal's have none. Errors in
+// depends on its threads, so such a run could not be repeated. What a flipped bit may come
+// to there, without being called damage, is tested in package state, and happens here: the
+// newest checkpoint is forgotten. Its files have room when the journal's have none. Errors in
 // reading chunks of long queues are not made. Clients use no topic aliases; those are
 // package conn's.
 //

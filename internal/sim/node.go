@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"syscall"
 
@@ -42,10 +43,12 @@ type node struct {
 
 	shadow  shadow
 	flips   []flip
-	lost    *astray // a file that is missing; nil: none
-	copying bool    // the operations on the disk are the world's, not the broker's
-	tenant  int     // bytes on the disk that are somebody else's
-	spent   bool    // what is kept on the disk for a start that finds it full
+	lost    *astray    // a file that is missing; nil: none
+	before  *vfs.MemFS // of the checkpoint store, before its newest checkpoint; nil: not kept
+	newest  *vfs.MemFS // ... as it is, when it has forgotten that; nil: it has not
+	copying bool       // the operations on the disk are the world's, not the broker's
+	tenant  int        // bytes on the disk that are somebody else's
+	spent   bool       // what is kept on the disk for a start that finds it full
 
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one
@@ -306,6 +309,9 @@ func (n *node) start() {
 	if every := w.swarm.astray; every != 0 && n.born%every == every-1 && n.lost == nil && !w.healing {
 		n.mislay()
 	}
+	if every := w.swarm.forgets; every != 0 && n.born%every == every-1 && n.before != nil && !w.healing {
+		n.forget()
+	}
 	n.planCrash(w.swarm.crashInRecovery, 40)
 	n.guard(func() {
 		n.born++
@@ -324,6 +330,23 @@ func (n *node) start() {
 		l.planEnd()
 		l.wake()
 	})
+}
+
+// forget takes the newest checkpoint from the store, as a wrong bit in the last batch of
+// its log does: Pebble takes that for a torn end. Nothing wrong may come of it: there is all
+// that came since in the journal, or the start is refused.
+func (n *node) forget() {
+	n.newest, n.mem, n.before = n.mem, n.before, nil
+	n.driftLeast, n.wallUnset = math.MinInt64/4, true // its time is gone, too
+	n.w.report.Forgotten++
+	n.w.log("the checkpoint store has forgotten the newest checkpoint")
+}
+
+// keepBefore keeps the checkpoint store as it is before a checkpoint.
+func (n *node) keepBefore() {
+	if n.w.swarm.forgets != 0 {
+		n.before = n.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
+	}
 }
 
 // planCrash decides whether the process is to end soon, at a random operation of

@@ -62,6 +62,12 @@ func (l *life) recover() {
 		panic(crash{fateError})
 	}
 	var missing *journal.MissingError
+	if l.n.newest != nil && errors.As(err, &missing) {
+		w.log("the start is refused: %v", err)
+		w.report.Refusals++
+		l.n.mem, l.n.newest = l.n.newest, nil
+		panic(crash{fateError})
+	}
 	if l.n.lost != nil && errors.As(err, &missing) {
 		w.log("the start is refused: %v", err)
 		w.report.Refusals++
@@ -71,6 +77,10 @@ func (l *life) recover() {
 	if err != nil {
 		w.fail("the journal does not open: %v\n%v", err, l.n.disk)
 	}
+	if l.n.newest != nil {
+		w.report.Regained++
+	}
+	l.n.newest = nil
 	l.n.lost = nil // nobody misses it: it had nothing that was promised, or the shadow knows
 	if len(rec.Damaged) > 0 && len(l.n.flips) == 0 {
 		w.fail("a crash is taken for damage: %+v", rec.Damaged)

@@ -36,6 +36,8 @@ type Report struct {
 
 	WallJumps, Suspends int
 
+	Forgotten, Regained int // checkpoints that the store forgot, starts without them
+
 	Flips, ReadErrors, Refusals, Unreadable int // bits flipped, reads failed, starts refused for damage, deliveries that could not be read
 	Gaps                                    int // ranges of records that were lost before they were applied
 	Taints                                  int // power cuts and damage after which something acknowledged may be lost
@@ -56,6 +58,7 @@ func (r *Report) Add(o Report) {
 		{&r.Removed, &o.Removed}, {&r.Rewritten, &o.Rewritten}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
 		{&r.WallJumps, &o.WallJumps}, {&r.Suspends, &o.Suspends},
 		{&r.Flips, &o.Flips}, {&r.ReadErrors, &o.ReadErrors}, {&r.Refusals, &o.Refusals}, {&r.Unreadable, &o.Unreadable}, {&r.Taints, &o.Taints}, {&r.Gaps, &o.Gaps},
+		{&r.Forgotten, &o.Forgotten}, {&r.Regained, &o.Regained},
 		{&r.Full, &o.Full}, {&r.NoSpace, &o.NoSpace},
 	} {
 		*p.to += *p.from
@@ -71,11 +74,11 @@ func (r Report) String() string {
 		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed, %d rewritten; "+
 		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d jumps of the wall clock, machine asleep %d times\n"+
 		"%d bits flipped, %d reads failed, %d starts refused, %d deliveries unreadable and in the ledger, %d gaps; %d times something may be lost as the settings say; "+
-		"disk full %d times, %d writes without room",
+		"disk full %d times, %d writes without room; %d checkpoints forgotten, %d starts without them",
 		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed,
 		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed, r.Rewritten,
 		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WallJumps, r.Suspends,
-		r.Flips, r.ReadErrors, r.Refusals, r.Unreadable, r.Gaps, r.Taints, r.Full, r.NoSpace)
+		r.Flips, r.ReadErrors, r.Refusals, r.Unreadable, r.Gaps, r.Taints, r.Full, r.NoSpace, r.Forgotten, r.Regained)
 }
 
 // Failure says which promise was not kept.

@@ -34,6 +34,7 @@ func (l *life) saveFirst() {
 	}
 	l.committed()
 	l.synced()
+	l.n.keepBefore()
 	if err := l.store.Commit(batch, l.save.meta); err != nil {
 		l.n.w.fail("the checkpoint is not written: %v", err)
 	}
@@ -98,6 +99,7 @@ func (l *life) write(then func()) {
 			w.log("crash before the checkpoint is written")
 			panic(crash{w.processFate()})
 		}
+		l.n.keepBefore()
 		if err := l.store.Commit(batch, meta); err != nil {
 			w.fail("the checkpoint is not written: %v", err)
 		}

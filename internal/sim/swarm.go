@@ -26,6 +26,7 @@ type swarm struct {
 	flips      int // percent of the starts before which a bit of the journal has flipped
 	readErrors int // every, of the reads
 	astray     int // every, of the starts: the newest journal file is not there
+	forgets    int // every, of the starts: the checkpoint store is as before its newest checkpoint
 	sync       journal.Sync
 	budget     int // of the disk, bytes; 0: no end
 	reserve    int // bytes that have to stay free
@@ -183,6 +184,8 @@ func drawSwarm(w *world) swarm {
 		// What tells of a file is not synced; a flip may take it, and what was not
 		// synced goes with the power and with a disk that fails.
 		s.astray = 4
+	} else if s.flips == 0 && w.seed%4 == 1 {
+		s.forgets = 3
 	}
 	// The long ones must not take for ever: about this many messages in all.
 	for int64(s.clients)*s.chaos/s.actEvery*int64(s.burst+1)/2 > 12000 {
@@ -198,7 +201,7 @@ func drawSwarm(w *world) swarm {
 // heal ends all faults.
 func (s *swarm) heal() {
 	s.lifeTime, s.crashInRecovery, s.crashInCheckpoint, s.wallJumps, s.wallMoves, s.suspends = 0, 0, 0, 0, 0, 0
-	s.flips, s.readErrors, s.tenants, s.astray = 0, 0, 0, 0
+	s.flips, s.readErrors, s.tenants, s.astray, s.forgets = 0, 0, 0, 0, 0
 	s.downTime = 10 * millisecond
 	s.halfOpen, s.diskFull = 0, 0
 	s.checkpointDelay, s.commitDelay = millisecond, millisecond

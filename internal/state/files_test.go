@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,17 +33,22 @@ func failing(fs vfs.FS) *over {
 
 func (f *over) fail(hits func(op errorfs.Op) error) { f.hits.Store(&hits) }
 
-// fill commits a checkpoint of about a MB, of which the log's file holds four.
-func fill(s *Store, n uint64) error {
+// filled visits the entries of a checkpoint of about a MB, of which the log's file holds four.
+func filled(n uint64, visit func(key, value []byte)) {
 	rng := rand.New(rand.NewPCG(n, 7))
-	b := s.NewBatch()
 	value := make([]byte, 10_000)
 	for i := range 100 {
-		for j := range value {
-			value[j] = byte(rng.Uint32())
+		for j := 0; j < len(value); j += 8 {
+			binary.LittleEndian.PutUint64(value[j:], rng.Uint64())
 		}
-		b.Put('s', fmt.Appendf(nil, "%d", i), value)
+		visit(fmt.Appendf(nil, "%d", i), value)
 	}
+}
+
+// fill commits it.
+func fill(s *Store, n uint64) error {
+	b := s.NewBatch()
+	filled(n, func(k, v []byte) { b.Put('s', k, v) })
 	b.Put('n', []byte("n"), fmt.Append(nil, n))
 	return s.Commit(b, Meta{Applied: n})
 }

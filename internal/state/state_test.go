@@ -3,11 +3,15 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 func open(t *testing.T, fs vfs.FS) *Store {
@@ -76,6 +80,94 @@ func TestCrashKeepsWholeCheckpoints(t *testing.T) {
 		if err := errors.Join(after.Close(), s.Close()); err != nil {
 			// The batch that was never committed does not keep the store open.
 			t.Fatal(err)
+		}
+	}
+}
+
+// The same while logs, tables and manifests come and go: the power fails before some of all
+// the operations on the disk, on whatever thread.
+func TestCrashAnywhere(t *testing.T) {
+	seeds := uint64(8)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		type cut struct {
+			fs       *vfs.MemFS
+			least    uint64 // what Commit had returned for
+			op, path string
+			power    int // percent of what was not synced that survives
+		}
+		var (
+			mu        sync.Mutex
+			cuts      []cut
+			committed atomic.Uint64
+			next      = 1 + rng.IntN(200)
+			mem       = vfs.NewCrashableMem()
+			fs        = failing(mem)
+		)
+		fs.fail(func(op errorfs.Op) error {
+			switch op.Kind {
+			case errorfs.OpCreate, errorfs.OpReuseForWrite, errorfs.OpRename, errorfs.OpRemove, errorfs.OpLink,
+				errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+			default:
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if next--; next == 0 {
+				next = 1 + rng.IntN(200)
+				least, power := committed.Load(), []int{0, 0, 30, 70, 100}[rng.IntN(5)]
+				cuts = append(cuts, cut{fs: mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: power, RNG: rng}), least: least, op: fmt.Sprint(op.Kind), path: op.Path, power: power})
+			}
+			return nil
+		})
+		s := open(t, fs)
+		const commits = 25
+		for n := uint64(1); n <= commits; n++ {
+			if err := fill(s, n); err != nil {
+				t.Fatal(err)
+			}
+			committed.Store(n)
+			if n%7 == 0 {
+				if err := errors.Join(s.Release(), s.Close()); err != nil {
+					t.Fatal(err)
+				}
+				s = open(t, fs)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(cuts) == 0 {
+			t.Errorf("seed %d: the power never fails", seed)
+		}
+		for _, c := range cuts {
+			after, err := Open(Options{FS: c.fs, Dir: "state"})
+			if err != nil {
+				t.Errorf("seed %d, %d %% survive a power cut before %s of %s: %v", seed, c.power, c.op, c.path, err)
+				continue
+			}
+			at := after.Meta().Applied
+			if at != c.least && at != c.least+1 {
+				t.Errorf("seed %d, before %s of %s: checkpoint %d, and %d was made", seed, c.op, c.path, at, c.least)
+			}
+			if m := contents(t, after, 'n'); at > 0 && m["n"] != fmt.Sprint(at) {
+				t.Errorf("seed %d, before %s of %s: meta says %d, the entry is of %s", seed, c.op, c.path, at, m["n"])
+			}
+			want := map[string]string{}
+			if at > 0 {
+				filled(at, func(k, v []byte) { want[string(k)] = string(v) })
+			}
+			if m := contents(t, after, 's'); !maps.Equal(m, want) {
+				t.Errorf("seed %d, before %s of %s: it is not checkpoint %d", seed, c.op, c.path, at)
+			}
+			if err := after.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -559,9 +559,10 @@ func (m *model) settleGroup(name string) {
 					lost = append(lost, x)
 				}
 			}
-			if info, ok := w.node.life.core.Session(e.c.id); ok {
-				excused += info.Counts.Ledger(broker.DropQueueLimit)
-			}
+		}
+		// Also of one that has left the group: what it had from it stays in its queue.
+		if info, ok := w.node.life.core.Session(e.c.id); ok && e.in(name) {
+			excused += info.Counts.Ledger(broker.DropQueueLimit)
 		}
 	}
 	// The accounts of members may have ended with their sessions.

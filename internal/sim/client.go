@@ -44,6 +44,8 @@ type client struct {
 	oldWill    *message
 	oldAlive   int64
 	tried      bool // there was a CONNECT without an answer since then
+	newest     int  // of its connections that the broker has taken
+	overtaken  int  // the connection that was taken when an earlier one came
 	tainted    bool // the broker may have lost what it knew of it
 	unreadable int  // deliveries that could not be read from the disk
 
@@ -292,7 +294,7 @@ func (c *client) gone() {
 		}
 	}
 	if c.will != nil {
-		c.oldWill, c.oldAlive, c.tried = c.will, c.lastAlive, false
+		c.oldWill, c.oldAlive, c.tried = c.will, c.lastAlive, c.overtaken == c.conn.no
 		c.will = nil
 	}
 	c.conn, c.on = nil, false

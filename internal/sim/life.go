@@ -229,6 +229,7 @@ func (l *life) attached() {
 		switch {
 		case has && !c.attached:
 			c.attached, c.attachedAt = true, now
+			c.c.newest = max(c.c.newest, c.no)
 		case !has && c.attached && !c.detached:
 			c.detached = true
 			if c.volatile {

@@ -397,6 +397,9 @@ func (s *scratch) input(k *conn, items []any) *broker.Input {
 		case packet.Packet:
 			if q, is := p.(*packet.Connect); is {
 				k.known = k.life.knows(q)
+				if k.no < k.c.newest {
+					k.c.overtaken, k.c.tried = k.c.newest, true
+				}
 				for _, o := range k.life.conns {
 					k.others = k.others || o != k && o.c == k.c && o.attached && !o.detached
 				}

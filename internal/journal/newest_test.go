@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -185,5 +186,57 @@ func TestLostEndIsNoLostSegment(t *testing.T) {
 	var missing *MissingError
 	if !errors.As(err, &missing) || missing.Path != p.path(4) {
 		t.Errorf("behind a segment that is whole: %v", err)
+	}
+}
+
+// A segment is missing behind one whose cut was lost: what a crash left there, bad and good,
+// is not taken for what the journal held, and the missing one is missed.
+func TestMissingBehindWhatACrashLeft(t *testing.T) {
+	p := &patient{fs: vfs.NewMem()}
+	o := small(p.fs)
+	o.Sync.Mode = SyncNever // so that the good batch does not say that the bad one was durable
+	j, _, _ := open(t, o, 0)
+	var first []entry
+	for i := range 3 {
+		first = append(first, put(j, body(i, 300)))
+		seal(j, Stamp{}, first[i])
+		mustCommit(t, j)
+	}
+	p.edit(t, p.path(1), func(b []byte) []byte { b[len(b)-500] ^= 1; return b })
+	left := segmentBytes(t, p.fs)[p.path(1)]
+	for i := range 2 {
+		j, rec, _ := open(t, o, 0)
+		if i == 0 && rec.TornBytes == 0 {
+			t.Fatal("nothing is cut")
+		}
+		e := put(j, body(7+i, 20))
+		seal(j, Stamp{}, e)
+		mustCommit(t, j)
+		if i == 1 && e.pos >= first[2].pos {
+			t.Fatalf("segment 3 begins at %d, and what was left goes on to %d", e.pos, first[2].pos)
+		}
+	}
+	p.edit(t, p.path(1), func([]byte) []byte { return []byte(left) })
+	if _, _, got := open(t, o, 0); len(got) != 3 {
+		t.Errorf("with all files %d entries are replayed, want one of each", len(got))
+	}
+	p.edit(t, p.path(1), func([]byte) []byte { return []byte(left) })
+	if err := p.fs.Remove(p.path(2)); err != nil {
+		t.Fatal(err)
+	}
+
+	var missing *MissingError
+	if _, _, err := Open(o, 0, func(Position, Extent, Stamp, []byte) error { return nil }); !errors.As(err, &missing) {
+		t.Errorf("the start ends with %v", err)
+	}
+	o.AcceptMissing = true
+	var lost []Position
+	o.Lost = func(from, to Position) { lost = append(lost, from, to) }
+	_, _, got := open(t, o, 0)
+	if len(got) != 2 || got[0].pos != first[0].pos || !bytes.Equal(got[1].body, body(8, 20)) {
+		t.Errorf("%d entries are replayed, want the first and the last", len(got))
+	}
+	if len(lost) != 2 || lost[0] >= first[1].pos || lost[1] >= first[2].pos {
+		t.Errorf("lost %v", lost)
 	}
 }

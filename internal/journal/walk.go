@@ -198,7 +198,9 @@ func (w *walk) read(i int) error {
 		w.stamp = f.stamp
 	}
 	durable := Position(math.MaxUint64)
-	if isLast {
+	if isLast || w.files[i+1].ext != f.ext+1 {
+		// Nothing tells where it was cut: also not when the next segment is gone. What a
+		// crash left may then be there again, bad and good, as it was before the cut.
 		durable = max(w.from, s.synced)
 	}
 	for k := range s.parts {

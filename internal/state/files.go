@@ -54,23 +54,28 @@ func (f *files) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 		if gone := f.FS.Remove(old); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 			return nil, gone
 		}
-		return f.Create(name, c)
+		return f.patiently(func() (vfs.File, error) { return f.FS.Create(name, c) })
 	})
 }
 
 // OpenDir implements vfs.FS.
 func (f *files) OpenDir(name string) (vfs.File, error) {
 	dir, err := f.patiently(func() (vfs.File, error) { return f.FS.OpenDir(name) })
-	if err != nil || name != f.dir {
+	if err != nil || !f.own(f.FS.PathJoin(name, "x")) {
 		return dir, err
 	}
 	return &fateful{dir, f}, nil
 }
 
+// own tells whether a file is one of the store's.
+func (f *files) own(name string) bool {
+	return f.FS.PathDir(name) == f.FS.PathDir(f.FS.PathJoin(f.dir, "x"))
+}
+
 // made opens a file to be written.
 func (f *files) made(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	file, err := f.patiently(open)
-	if f.FS.PathDir(name) != f.dir {
+	if !f.own(name) {
 		return file, err
 	}
 	if err == nil && isManifest(f.FS, name) {
@@ -85,7 +90,7 @@ func (f *files) made(name string, open func() (vfs.File, error)) (vfs.File, erro
 // Remove implements vfs.FS.
 func (f *files) Remove(name string) error {
 	err := f.FS.Remove(name)
-	if err == nil && f.FS.PathDir(name) == f.dir && isManifest(f.FS, name) {
+	if err == nil && f.own(name) && isManifest(f.FS, name) {
 		if err = f.FS.Remove(sumName(f.FS, name)); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}

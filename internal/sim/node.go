@@ -37,6 +37,8 @@ type node struct {
 	// Of drift, when the time may last have been written, the least and the most;
 	// and whether the wall clock was one to believe then.
 	driftLeast, driftMost  int64
+	behind                 int64   // ms that the clock lacks, because the wall clock was behind at a start; it may make up for them while nobody writes
+	startTick              uint64  // of the last start
 	driftStart             int64   // at the last start: its clock may be of a wall clock that nobody wrote
 	sealed, written, saved stamped // of the batches sealed and written last, and of the checkpoint
 	wallUnset              bool
@@ -210,6 +212,9 @@ func (n *node) synced() {
 		last = n.saved
 	}
 	n.driftLeast, n.driftMost, n.wallUnset = last.drift, last.drift, last.unset
+	if last.tick > n.startTick {
+		n.behind = 0
+	}
 }
 
 // clock is the broker clock; of the last process while none runs.

@@ -107,13 +107,14 @@ func (l *life) recover() {
 		l.base = max(last.Clock, 1000) + 90_000_000
 	}
 	away := (w.now - l.n.diedAt) / millisecond
-	if most := l.n.died + away + max(l.n.drift()-l.n.driftLeast, 0) + 1000; l.base > max(most, 1000) {
+	if most := l.n.died + away + max(l.n.drift()-l.n.driftLeast, 0) + l.n.behind + 1000; l.base > max(most, 1000) {
 		w.fail("the broker clock goes on at %d; it was %d, and was away for %d ms", l.base, l.n.died, away)
 	}
 	if least := l.n.died + away - 1000; !l.n.wallUnset && l.n.wall() > believable && l.n.drift() >= max(l.n.driftMost, l.n.driftStart) && l.base < least && last.Clock != 0 {
 		w.fail("the broker clock goes on at %d, though the wall clock was right; it was %d, and was away for %d ms", l.base, l.n.died, away)
 	}
-	l.n.driftStart = l.n.drift()
+	l.n.driftStart, l.n.startTick = l.n.drift(), w.tick
+	l.n.behind += max(l.n.died+away-l.base, 0)
 	l.balance("recovery")
 	l.core.Start(l.time())
 	l.balance("start")

@@ -153,6 +153,9 @@ func (w *world) heal() {
 	if n.lost != nil {
 		n.putBack()
 	}
+	if n.life == nil && n.newest != nil {
+		n.mem, n.newest = n.newest, nil
+	}
 	if n.life == nil {
 		n.start()
 	}

@@ -65,10 +65,10 @@ func (f *files) withSum(name string, manifest vfs.File) (vfs.File, error) {
 	return &summed{File: manifest, sums: sums}, nil
 }
 
-// Write implements vfs.File.
+// Write implements vfs.File. An error ends the store, so what is summed then matters no more.
 func (s *summed) Write(p []byte) (int, error) {
+	s.sum = crc32.Update(s.sum, castagnoli, p) // before, for a Write may scribble over p
 	n, err := s.File.Write(p)
-	s.sum = crc32.Update(s.sum, castagnoli, p[:n])
 	s.length += uint64(n)
 	return n, err
 }

@@ -67,7 +67,7 @@ func everything(s *Store) (map[string]string, error) {
 // checkpoints that were made, as a whole, or it is said to be damaged. Nothing that is
 // wrong is taken for right.
 func TestFlippedBits(t *testing.T) {
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 30
 	}
@@ -174,7 +174,7 @@ func TestFlippedOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step, others := 31, 0
+	step, others := 61, 0
 	if testing.Short() {
 		step = 97
 	}

@@ -254,6 +254,7 @@ func (n *node) end(as fate) {
 		n.shadow.durable = n.shadow.synced
 		n.written.tick = 0 // and not synced, perhaps
 	}
+	n.sealed = n.written // what was only sealed is gone
 	n.shadow.owed = n.shadow.durable
 	l := n.life
 	n.life = nil
@@ -342,7 +343,7 @@ func (n *node) start() {
 // that came since in the journal, or the start is refused.
 func (n *node) forget() {
 	n.newest, n.mem, n.before = n.mem, n.before, nil
-	n.driftLeast, n.wallUnset = math.MinInt64/4, true // its time is gone, too
+	n.driftLeast, n.wallUnset, n.saved = math.MinInt64/4, true, stamped{} // its time is gone, too
 	n.w.report.Forgotten++
 	n.w.log("the checkpoint store has forgotten the newest checkpoint")
 }

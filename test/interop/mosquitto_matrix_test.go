@@ -94,7 +94,7 @@ func TestMosquittoSubReconnects(t *testing.T) {
 				count(t, b, qos, version, 101, 200)
 				until(200)
 				// Not SIGTERM: it is sending its last PUBACK, and once did not end when the
-				// signal came just then; its handler does what is not safe in one.
+				// signal came just then: its handler is suspected.
 				p.cmd.Process.Kill()
 				t.Logf("%d values, %d of them twice", got.next-1, got.duplicates)
 			})

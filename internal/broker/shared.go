@@ -14,9 +14,8 @@ import (
 // A delivery given to a durable member moves into that member's queue, and is completed
 // to him, when he is back, too [MQTT-4.8.2-4]. One given
 // to a member without durable state is lent: it stays in the group's queue until
-// the member has acknowledged it, and comes back when the member goes. A crash of the
-// broker is such a going too, and forgets whether QoS 2 was begun with the member:
-// another gets it then, against [MQTT-4.8.2-5]; docs/failure-model.md says so.
+// the member has acknowledged it, and comes back when the member goes, with the broker
+// too; at QoS 2 only if it was not begun [MQTT-4.8.2-5].
 type group struct {
 	key, filter string
 	members     []*member

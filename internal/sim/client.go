@@ -34,6 +34,7 @@ type client struct {
 	connectTick uint64
 	sentClean   bool
 	forceClean  bool // it cannot know what the broker made of its last CONNECT
+	fleeting    bool // the broker may have a session of it that ends with its connection
 	backAt      int64
 
 	// session
@@ -329,7 +330,7 @@ func (c *client) connect() {
 	} else if c.durable && c.forceClean {
 		// MQTT 3.1.1 cannot ask for a fresh session that is kept: it ends the old
 		// one with a connection of its own.
-		p.CleanStart = true
+		p.CleanStart, c.fleeting = true, true
 	}
 	if w.swarm.wills && !w.healing && c.oldWill == nil && w.chance(60) {
 		x := w.model.newMessage(c, fmt.Sprintf("w/%d", c.no), pick[byte](w, 1, 2))
@@ -440,7 +441,7 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 		c.epoch = w.model.begin(c, c.durable && !(c.version != packet.V5 && c.sentClean))
 		clear(c.inbound)
 	}
-	c.forceClean = false
+	c.forceClean, c.fleeting = false, !c.epoch.durable
 	c.lastAlive = max(c.lastAlive, k.attachedAt)
 	c.resend(present)
 	for _, x := range c.wishes {

@@ -241,7 +241,7 @@ func (m *model) restarted(clock int64) {
 	for _, c := range m.w.clients {
 		c.lastAlive, c.oldAlive = min(c.lastAlive, clock), min(c.oldAlive, clock)
 		c.lastDetach = max(c.lastDetach, clock)
-		if !c.durable {
+		if !c.durable || c.fleeting {
 			m.left(c.id) // with what had been begun at QoS 2, sent or not
 		}
 	}

@@ -379,8 +379,11 @@ func TestCompactDamage(t *testing.T) {
 			if got, err := r.Read(e.pos); err == nil && !bytes.Equal(got, e.body) {
 				t.Fatalf("%s: position %d reads as something else", what, e.pos)
 			} else if err != nil && c.live[e.pos] {
+				var bad *CorruptError
 				if lost++; e.pos < info.First || e.pos >= info.End {
 					t.Fatalf("%s: position %d of another segment: %v", what, e.pos, err)
+				} else if !errors.As(err, &bad) {
+					t.Fatalf("%s: position %d: %v", what, e.pos, err)
 				}
 			}
 		}
@@ -405,6 +408,14 @@ func TestCompactDamage(t *testing.T) {
 		p.edit(t, path, func([]byte) []byte { return bytes.Clone(whole[:off]) })
 		look(fmt.Sprintf("cut at %d", off), true, all)
 	}
+	// Then nothing tells that it was compacted.
+	p.edit(t, path, func([]byte) []byte {
+		b := bytes.Clone(whole)
+		b[43] ^= 0x10
+		b[segmentHeadSize+1] ^= 0x10
+		return b
+	})
+	look("both heads", true, all)
 }
 
 // While held, nothing is compacted.

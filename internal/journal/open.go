@@ -313,6 +313,9 @@ func newJournal(o Options, w *walk) *Journal {
 		switch {
 		case w.ends[i] != 0:
 			s.end = w.ends[i]
+		case f.first == 0 && i+1 < len(w.files) && w.files[i+1].first != 0:
+			// Nothing tells what it has. If it was compacted, all up to the next.
+			s.last, s.end = w.files[i+1].ext-1, w.files[i+1].first
 		case i+1 < len(w.files) && w.files[i+1].ext == f.last+1 && w.files[i+1].first != 0:
 			s.end = w.files[i+1].first
 		default:

@@ -418,6 +418,92 @@ func TestCompactDamage(t *testing.T) {
 	look("both heads", true, all)
 }
 
+// A file that was compacted into another may come back with a crash, since its removal was
+// not on the disk. That is found out also when the header of the other one is damaged, and
+// as long as it is, nothing is removed for it.
+func TestCompactDamageBesideALeftover(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 5))
+	mem := vfs.NewMem()
+	c := newCrowd(t, mem, rng, 60)
+	c.kill(rng, 3)
+	infos := c.j.Extents()
+	back := infos[2].Path
+	p := &patient{fs: mem}
+	var bytesBack []byte
+	p.edit(t, back, func(b []byte) []byte { bytesBack = bytes.Clone(b); return b })
+	info, err := c.j.Compact(infos[1].Extent, infos[5].Last, c.keep(infos[1].Extent, infos[5].Last), atOnce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, c.j)
+	var whole []byte
+	p.edit(t, info.Path, func(b []byte) []byte { whole = bytes.Clone(b); return b })
+	comeBack := func() {
+		f, err := mem.Create(back, vfs.WriteCategoryUnspecified)
+		if err == nil {
+			_, err = f.Write(bytes.Clone(bytesBack))
+		}
+		if err != nil || f.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, damage := range map[string]struct {
+		flip []int // offsets; below 0: from the end
+		lost bool  // live frames may be
+		back bool  // the file is there after the start
+	}{
+		"none":                   {nil, false, false},
+		"the header":             {[]int{43}, false, true},
+		"header and first run":   {[]int{43, segmentHeadSize + 1}, true, true},
+		"header, run and index":  {[]int{43, segmentHeadSize + 1, -1}, true, true},
+		"header and first frame": {[]int{43, segmentHeadSize + runHeadSize + 1}, true, true},
+	} {
+		comeBack()
+		p.edit(t, info.Path, func([]byte) []byte {
+			b := bytes.Clone(whole)
+			for _, off := range damage.flip {
+				if off < 0 {
+					off += len(b)
+				}
+				b[off] ^= 0x10
+			}
+			return b
+		})
+		j, _, err := Open(small(mem), c.from, func(Position, Extent, Stamp, []byte) error { return nil })
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		r := j.NewReader()
+		lost, left := 0, 0
+		for _, e := range c.entries {
+			if !c.live[e.pos] {
+				continue
+			}
+			var bad *CorruptError
+			switch got, err := r.Read(e.pos); {
+			case err == nil && !bytes.Equal(got, e.body):
+				t.Fatalf("%s: position %d reads as something else", what, e.pos)
+			case err == nil && e.pos >= info.First && e.pos < info.End:
+				left++
+			case err != nil && (e.pos < info.First || e.pos >= info.End):
+				t.Fatalf("%s: position %d of another segment: %v", what, e.pos, err)
+			case err != nil && !errors.As(err, &bad):
+				t.Fatalf("%s: position %d: %v", what, e.pos, err)
+			case err != nil:
+				lost++
+			}
+		}
+		r.Release()
+		if lost > 0 != damage.lost {
+			t.Errorf("%s: %d frames are lost, and %d left", what, lost, left)
+		}
+		if _, err := mem.Stat(back); (err == nil) != damage.back {
+			t.Errorf("%s: the file that came back: %v", what, err)
+		}
+		mustClose(t, j)
+	}
+}
+
 // While held, nothing is compacted.
 func TestCompactHeld(t *testing.T) {
 	c := newCrowd(t, vfs.NewMem(), rand.New(rand.NewPCG(1, 1)), 30)

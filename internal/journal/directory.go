@@ -45,6 +45,7 @@ type leftover struct {
 	path string
 	size int64
 	by   string // the file that has its frames; empty: it is unfinished
+	keep bool   // ... which is damaged, and its runs alone tell of it: nothing is removed
 }
 
 // why says which file makes it one too many; nil: it is unfinished.
@@ -73,12 +74,14 @@ func listSegments(fs vfs.FS, dir string, foreign func(path string)) (listing, er
 	}
 	for i := range files {
 		f := &files[i]
-		if n := len(l.files); n > 0 && f.ext <= l.files[n-1].last {
+		if n := len(l.files); n > 0 {
 			// It was about to be removed. Its frames, as far as they are needed, are
 			// in the one before.
 			by := &l.files[n-1]
-			if f.first == 0 || by.first <= f.first && f.first < by.end() {
-				l.leftovers = append(l.leftovers, leftover{f.path, f.size, by.path})
+			within := by.first <= f.first && f.first < by.end()
+			guess := by.is && by.detail != ""
+			if f.ext <= by.last && (f.first == 0 || within) || guess && f.first != 0 && within {
+				l.leftovers = append(l.leftovers, leftover{path: f.path, size: f.size, by: by.path, keep: guess})
 				continue
 			}
 		}
@@ -178,17 +181,40 @@ func (f *segmentFile) readHead(fs vfs.FS) error {
 		return err
 	}
 	if f.first = firstByBatch(buf); f.first == 0 {
-		// Or the first run does, as far as it matters: what was before it is gone.
-		if h, detail := decodeRunHead(buf[segmentHeadSize:]); detail == "" {
-			f.first = h.pos
-			f.compacted = compacted{is: true, end: h.pos + Position(h.bytes), runs: f.size - segmentHeadSize}
-			n := int64(binary.LittleEndian.Uint32(buf[len(buf)-indexTailSize:]))*indexEntrySize + indexTailSize
-			if n <= f.runs && new(runIndex).decode(buf[f.size-n:]) == "" {
-				f.runs -= n
-			}
-		}
+		f.readRuns(buf)
 	}
 	return nil
+}
+
+// readRuns finds out what a compacted file has when its header does not tell: as far as
+// its index does, and its runs. What they do not tell of is gone.
+func (f *segmentFile) readRuns(buf []byte) {
+	x := runIndex{end: f.size}
+	n := int64(binary.LittleEndian.Uint32(buf[len(buf)-indexTailSize:]))*indexEntrySize + indexTailSize
+	if n <= f.size-segmentHeadSize && x.decode(buf[f.size-n:]) == "" {
+		x.end -= n
+	}
+	var first, end Position
+	if len(x.entries) > 0 {
+		first = x.entries[0].pos
+	}
+	for off := int64(segmentHeadSize); off < x.end; {
+		h, detail := decodeRunHead(buf[off:x.end])
+		next := off + runHeadSize + int64(h.bytes)
+		if detail != "" || next > x.end || h.pos < max(first, end) {
+			off = x.after(off)
+			continue
+		}
+		if first == 0 {
+			first = h.pos
+		}
+		off, end = next, h.pos+Position(h.bytes)
+	}
+	if end == 0 {
+		return // it is no compacted one, or nothing of it is left
+	}
+	f.first = first
+	f.compacted = compacted{is: true, end: end, runs: x.end - segmentHeadSize}
 }
 
 // readFull reads the start of a file into all of buf.

@@ -286,6 +286,9 @@ func clearAway(o Options, leftovers []leftover) error {
 		return fmt.Errorf("journal: sync %s: %w", o.Dir, err)
 	}
 	for _, l := range leftovers {
+		if l.keep {
+			continue
+		}
 		if err := o.FS.Remove(l.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("journal: remove %s, which an interrupted compaction left: %w", l.path, err)
 		}
@@ -307,6 +310,7 @@ func newJournal(o Options, w *walk) *Journal {
 	for i := range w.files {
 		f := &w.files[i]
 		s := &segment{ext: f.ext, last: f.last, first: f.first, path: f.path, bytes: f.size, compact: f.is, runs: f.runs, stamp: f.stamp}
+		s.vague = f.detail != "" && (f.is || f.first == 0)
 		if s.first == 0 {
 			s.first = end
 		}

@@ -51,10 +51,16 @@ func (r *Reader) readRun(pos Position) ([]byte, error) {
 	corrupt := func(off int64, detail string) error {
 		return &CorruptError{Path: s.path, Offset: off, Detail: fmt.Sprintf("%s; position %d can not be read", detail, pos), Advice: adviceDamage}
 	}
+	gone := func() error {
+		if s.vague {
+			return corrupt(0, "its header is damaged")
+		}
+		return ErrGone
+	}
 	for {
 		if q.runOff != at {
 			if at >= index.end {
-				return nil, ErrGone
+				return nil, gone()
 			}
 			b, err := r.raw(at, runHeadSize)
 			if err != nil {
@@ -67,7 +73,7 @@ func (r *Reader) readRun(pos Position) ([]byte, error) {
 			q.run, q.runOff = h, at
 		}
 		if pos < q.run.pos {
-			return nil, ErrGone // nobody needed it
+			return nil, gone() // nobody needed it
 		}
 		if pos < q.run.pos+Position(q.run.bytes) {
 			break

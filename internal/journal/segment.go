@@ -43,6 +43,7 @@ type segment struct {
 	path    string
 	compact bool
 	runs    int64 // bytes of all runs of a compacted one
+	vague   bool  // its header is bad, and nothing tells all that it has, or had
 	stamp   Stamp // of the header
 
 	current bool     // it is being written; end and bytes follow from what is durable
@@ -115,7 +116,7 @@ func (ss *segments) add(s *segment, end Position) {
 }
 
 // find returns the segment that holds pos and its end. When none does, lost
-// says that one should: it was neither removed nor not yet written.
+// says that one should: it was neither removed nor not yet written, for all that is known.
 func (ss *segments) find(pos, durable Position) (s *segment, end Position, lost bool) {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
@@ -131,7 +132,9 @@ func (ss *segments) find(pos, durable Position) (s *segment, end Position, lost 
 	if pos < end {
 		return s, end, false
 	}
-	return nil, 0, i+1 < len(ss.list) && ss.list[i+1].ext == s.last+1
+	lost = i+1 < len(ss.list) && ss.list[i+1].ext == s.last+1 ||
+		slices.ContainsFunc(ss.list[:i+1], func(s *segment) bool { return s.vague })
+	return nil, 0, lost
 }
 
 // Extents returns the segments that exist, oldest first. It may be called by

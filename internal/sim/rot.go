@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"path"
 	"strings"
 )
@@ -63,6 +64,9 @@ func (n *node) rot() {
 		return
 	}
 	f.toggle(node)
+	if f.name == names[len(names)-1] {
+		n.driftLeast, n.wallUnset = math.MinInt64/4, true // the time written last may be gone
+	}
 	n.flips = append(n.flips, f)
 	w.report.Flips++
 	w.log("a bit of %s flips at offset %d, position %d", f.name, f.off, f.pos)

@@ -116,7 +116,7 @@ func needed(dump []string) (list []journal.Position) {
 func (l *life) readable(dump []string) {
 	for _, pos := range needed(dump) {
 		if _, err := l.reader.Read(pos); err != nil && !l.rotten(err) {
-			l.n.w.fail("a message that is waited for cannot be read: %v", err)
+			l.n.w.fail("a message that is waited for cannot be read: position %d: %v\n%+v", pos, err, l.journal.Extents())
 		}
 	}
 	l.reader.Release()

@@ -104,6 +104,8 @@ func (c *Core) inherit(old, g *Session) {
 	})
 	old.queue.Clear(c.letGoVolatile)
 	c.letHolder(old)
+	// It may be among those that are still looked at in this turn.
+	old.group().members, old.group().returned = nil, nil
 }
 
 // sharedGroups are the groups that s is a member of.

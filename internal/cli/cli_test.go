@@ -66,7 +66,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"check"}, `expected "<dir>"`},
 		{[]string{"serve", "--sync", "sometimes"}, `--sync: sync: "sometimes" is no duration`},
 		{[]string{"serve", "--listen", "0.0.0.0:1883"}, "say that this is meant with --allow-anonymous"},
-		{[]string{"serve", "--listen", "[::1"}, "--listen: listen: listen address \"[::1\""},
+		{[]string{"serve", "--listen", "[::1"}, "--listen: listen: address \"[::1\""},
 		{[]string{"serve", "--set", "limits.overflw=reject"}, `did you mean "limits.overflow"?`},
 		{[]string{"serve", "--set", "limits"}, "write --set KEY=VALUE"},
 		{[]string{"serve", "--config", "no-such-file.toml"}, "no-such-file.toml: cannot be read"},

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,15 +20,17 @@ import (
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/config"
+	"github.com/holdfast-mqtt/holdfast/internal/listen"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
 // brokerFlags are what pub and sub have in common: which broker, which session,
 // and what to do when the connection ends.
 type brokerFlags struct {
-	Host     string      `short:"h" default:"127.0.0.1" help:"Host name or address of the broker." placeholder:"HOST"`
-	Port     uint16      `short:"p" default:"1883" help:"Port of the broker."`
-	Broker   string      `env:"HOLDFAST_BROKER" help:"Both at once: HOST:PORT." placeholder:"HOST:PORT"`
+	Host   string `short:"h" default:"127.0.0.1" help:"Host name or address of the broker." placeholder:"HOST"`
+	Port   uint16 `short:"p" help:"Port of the broker; 1883, and with TLS 8883." placeholder:"PORT"`
+	Broker string `env:"HOLDFAST_BROKER" help:"All at once: HOST:PORT, tls://HOST:PORT, ws:// or wss://HOST:PORT/PATH, or unix:/PATH." placeholder:"ADDRESS"`
+	tlsFlags
 	ID       string      `name:"id" short:"i" help:"Client identifier, the name of the session. Without: the broker chooses one." placeholder:"ID"`
 	Protocol versionFlag `name:"protocol-version" short:"V" default:"5" help:"MQTT version: 5, 3.1.1 or 3.1." placeholder:"5"`
 	Username string      `short:"u" env:"HOLDFAST_USERNAME" help:"User name." placeholder:"NAME"`
@@ -51,22 +55,84 @@ type brokerFlags struct {
 	dial func(context.Context) (net.Conn, error) // tests: memory instead of TCP
 }
 
-// addr is HOST:PORT.
+// tlsFlags say how to speak TLS.
+type tlsFlags struct {
+	TLS      bool   `name:"tls" aliases:"tls-use-os-certs" help:"Speak TLS, with the authorities that this machine knows."`
+	CAFile   string `name:"cafile" help:"Speak TLS, with the authorities in this PEM file." placeholder:"FILE"`
+	Cert     string `help:"Our certificate for a broker that asks for one: a PEM file." placeholder:"FILE"`
+	Key      string `help:"Its private key: a PEM file, not encrypted." placeholder:"FILE"`
+	Insecure bool   `help:"Take any certificate of the broker: whoever is in between can read and change everything. For tests."`
+}
+
+// asked tells whether one of the flags says to speak TLS.
+func (f *tlsFlags) asked() bool { return f.TLS || f.CAFile != "" || f.Cert != "" || f.Insecure }
+
+// config is what the flags say.
+func (f *tlsFlags) config() (*tls.Config, error) {
+	c := &tls.Config{InsecureSkipVerify: f.Insecure}
+	var err error
+	if f.CAFile != "" {
+		if c.RootCAs, err = listen.ReadCAs(f.CAFile); err != nil {
+			return nil, usageError("--cafile: %v", err)
+		}
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		return nil, usageError("--cert and --key belong together: a certificate and its private key")
+	}
+	if f.Cert != "" {
+		pair, err := (&listen.TLS{Cert: f.Cert, Key: f.Key}).Pair()
+		if err != nil {
+			return nil, usageError("--cert and --key: %v", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// address is where the broker is.
+func (f *brokerFlags) address() (listen.Address, error) {
+	if f.Broker != "" {
+		text := f.Broker
+		if f.asked() && !strings.Contains(text, "://") && !strings.HasPrefix(text, "unix:") {
+			text = "tls://" + text
+		}
+		a, err := listen.ParsePort(text, int(f.Port))
+		if err != nil {
+			return a, usageError("--broker: %v", err)
+		}
+		if f.asked() && !a.TLS {
+			return a, usageError("--broker %s is without TLS, and another flag says to speak it; write tls:// or wss://", f.Broker)
+		}
+		return a, nil
+	}
+	a := listen.Address{Network: "tcp", TLS: f.asked()}
+	port := int(f.Port)
+	switch {
+	case port != 0:
+	case a.TLS:
+		port = 8883
+	default:
+		port = listen.DefaultPort
+	}
+	a.Address = net.JoinHostPort(strings.Trim(f.Host, "[]"), strconv.Itoa(port))
+	return a, nil
+}
+
+// addr is the address for people. Call options first, which finds its errors.
 func (f *brokerFlags) addr() string {
-	if f.Broker == "" {
-		return net.JoinHostPort(strings.Trim(f.Host, "[]"), strconv.Itoa(int(f.Port)))
-	}
-	if _, _, err := net.SplitHostPort(f.Broker); err != nil {
-		return net.JoinHostPort(strings.Trim(f.Broker, "[]"), strconv.Itoa(int(f.Port)))
-	}
-	return f.Broker
+	a, _ := f.address()
+	return a.String()
 }
 
 // options checks the flags and turns them into options of a client.
 func (f *brokerFlags) options() (client.Options, error) {
 	v5 := f.Protocol.version == packet.V5
+	a, err := f.address()
+	if err != nil {
+		return client.Options{}, err
+	}
 	o := client.Options{
-		Addr:        f.addr(),
+		Addr:        a.Address,
 		Dial:        f.dial,
 		ClientID:    f.ID,
 		Version:     f.Protocol.version,
@@ -76,6 +142,15 @@ func (f *brokerFlags) options() (client.Options, error) {
 		NoReconnect: f.NoReconnect,
 		Wait:        f.Wait,
 		MaxBackoff:  f.MaxPause.d,
+	}
+	if o.Dial == nil && (a.TLS || a.WebSocket || a.Network != "tcp") {
+		by := &client.Transport{Network: a.Network, Addr: a.Address, WebSocket: a.WebSocket, Path: a.Path}
+		if a.TLS {
+			if by.TLS, err = f.tlsFlags.config(); err != nil {
+				return o, err
+			}
+		}
+		o.Dial = by.Dial
 	}
 	if f.KeepAlive.d == 0 {
 		o.KeepAlive = -1
@@ -193,7 +268,13 @@ func explain(err error, addr string) error {
 		refused *client.ReasonError
 		dns     *net.DNSError
 		timeout net.Error
+
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		record  tls.RecordHeaderError
+		op      *net.OpError
 	)
+	secure := strings.HasPrefix(addr, "tls://") || strings.HasPrefix(addr, "wss://")
 	switch {
 	case err == nil, errors.As(err, &exit):
 		return err
@@ -203,8 +284,18 @@ func explain(err error, addr string) error {
 		return fmt.Errorf("cannot connect to %s: connection refused. Is a broker running at %s? Start one: holdfast serve", addr, addr)
 	case errors.As(err, &dns):
 		return fmt.Errorf("%w. Check --host (-h)", err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w. If it is the right broker, name the authority that signed its certificate: --cafile FILE", err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w. Connect by a name that the broker's certificate has", err)
+	case errors.As(err, &record):
+		return fmt.Errorf("%w. Does %s speak TLS? If not, leave out --tls, --cafile and tls://", err, addr)
+	case errors.As(err, &op) && op.Op == "remote error": // so package tls says it
+		return fmt.Errorf("%w. The broker ends TLS: if it asks for a certificate, name one that it accepts with --cert and --key", err)
+	case errors.Is(err, io.EOF) && secure, errors.Is(err, syscall.ECONNRESET) && secure:
+		return fmt.Errorf("%w: the connection was closed without an answer. Does %s speak TLS? If not, leave out --tls, --cafile and tls://", err, addr)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("%w: the connection was closed without an answer. Is it an MQTT broker, without TLS, that listens at %s?", err, addr)
+		return fmt.Errorf("%w: the connection was closed without an answer. Is it an MQTT broker that listens at %s? If it speaks TLS: --tls, or --cafile FILE", err, addr)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%w. Check --host and --port, and whether a firewall is in between", err)
 	}

@@ -190,6 +190,14 @@ func TestBrokerAddress(t *testing.T) {
 		{brokerFlags{Host: "h", Port: 1, Broker: "b:2"}, "b:2"},
 		{brokerFlags{Host: "h", Port: 1, Broker: "b"}, "b:1"},
 		{brokerFlags{Host: "h", Port: 1, Broker: "[::1]"}, "[::1]:1"},
+		{brokerFlags{Host: "h"}, "h:1883"},
+		{brokerFlags{Host: "h", tlsFlags: tlsFlags{TLS: true}}, "tls://h:8883"},
+		{brokerFlags{Host: "h", Port: 1, tlsFlags: tlsFlags{CAFile: "ca.pem"}}, "tls://h:1"},
+		{brokerFlags{Broker: "b:2", tlsFlags: tlsFlags{Insecure: true}}, "tls://b:2"},
+		{brokerFlags{Broker: "mqtts://b"}, "tls://b:8883"},
+		{brokerFlags{Broker: "wss://b/mqtt"}, "wss://b:443/mqtt"},
+		{brokerFlags{Broker: "ws://b:8080/mqtt"}, "ws://b:8080/mqtt"},
+		{brokerFlags{Broker: "unix:/run/h.sock"}, "unix:/run/h.sock"},
 	} {
 		if got := test.f.addr(); got != test.want {
 			t.Errorf("address of %+v: %s, want %s", test.f, got, test.want)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,17 +14,18 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/config"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/listen"
 	"github.com/holdfast-mqtt/holdfast/internal/server"
 )
 
 // ServeCmd runs the broker.
 type ServeCmd struct {
 	Config         string   `short:"c" placeholder:"FILE" env:"HOLDFAST_CONFIG" help:"Configuration file (TOML). 'holdfast config print' shows all keys."`
-	Listen         []string `short:"l" sep:"none" placeholder:"ADDRESS" help:"host:port or unix:/path to listen on; may be repeated. Port 0 lets the system choose. (default: 127.0.0.1:1883)"`
+	Listen         []string `short:"l" sep:"none" placeholder:"ADDRESS" help:"host:port, tls://host:port, ws:// or wss://host:port/path, or unix:/path to listen on; may be repeated. Port 0 lets the system choose. (default: 127.0.0.1:1883)"`
 	Data           string   `short:"d" placeholder:"DIR" help:"Folder of messages and sessions. (default: holdfast-data)"`
 	Store          string   `placeholder:"STORE" help:"disk, or memory: no files, all is lost at the end. (default: disk)"`
 	Sync           string   `placeholder:"WHEN" help:"always: what is acknowledged survives a power cut; 100ms (any duration) or never: most of it. (default: always)"`
-	AllowAnonymous bool     `help:"Whoever can reach a listener may use it; needed beyond loopback."`
+	AllowAnonymous bool     `help:"Whoever can reach a listener may use it; needed beyond loopback without certificates of the clients."`
 	AcceptLoss     bool     `help:"Start with what is left when journal files are missing or the checkpoint is damaged beyond repair. For once, without a backup."`
 	LogLevel       string   `placeholder:"LEVEL" help:"debug, info, warn or error. (default: info)"`
 	LogFormat      string   `placeholder:"FORMAT" help:"text or json. (default: text)"`
@@ -101,6 +103,10 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 	o := server.Options{
 		Listen:         c.Listen,
 		AllowAnonymous: c.AllowAnonymous,
+		TLS: listen.TLS{
+			Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA, MinVersion: tlsVersions[c.TLS.MinVersion],
+		},
+		Origins: c.WebSocket.Origins,
 
 		DataDir:     c.Data,
 		Memory:      c.Store == config.StoreMemory,
@@ -142,6 +148,11 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 		o.TopicAliasMaximum = -1
 	}
 	return o
+}
+
+var tlsVersions = map[config.TLSVersion]uint16{
+	config.TLS12: tls.VersionTLS12,
+	config.TLS13: tls.VersionTLS13,
 }
 
 var syncModes = map[config.SyncMode]journal.SyncMode{

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-mqtt/holdfast/internal/config"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/test/authority"
 )
 
 // running is a broker that 'holdfast serve' runs in this process.
@@ -172,4 +173,57 @@ func TestServerOptions(t *testing.T) {
 	if o.DiskBudget.Bytes <= 0 {
 		t.Errorf("no budget became %+v, which is the default", o.DiskBudget)
 	}
+}
+
+// Over TLS and WebSocket pub and sub need to be told whom to believe, and say what to do
+// when they have not been.
+func TestSecureTransports(t *testing.T) {
+	ca, other := authority.New(t), authority.New(t)
+	cert, key, known := ca.Files(ca.Server("broker"))
+	_, _, unknown := other.Files(other.Server("other"))
+	ours, ourKey, _ := ca.Files(ca.Client("plant 7"))
+	r := serve(t, "--data", t.TempDir(), "--listen", "tls://127.0.0.1:0", "--listen", "wss://127.0.0.1:0/mqtt", "--listen", "ws://127.0.0.1:0",
+		"--set", "tls.cert="+cert, "--set", "tls.key="+key, "--set", "tls.client_ca="+known)
+	defer r.stop()
+	_, rest, _ := strings.Cut(r.start, "listen=")
+	listening, _, _ := strings.Cut(strings.Trim(rest, `"`), `"`)
+	at := strings.Fields(listening) // tcp, tls, wss, ws
+	if len(at) != 4 || !strings.HasPrefix(at[1], "tls://") || !strings.HasPrefix(at[2], "wss://") || !strings.HasPrefix(at[3], "ws://") {
+		t.Fatalf("it listens on %q", at)
+	}
+	us := []string{"--cafile", known, "--cert", ours, "--key", ourKey}
+	to := func(broker string, more ...string) result {
+		return try(t, append([]string{"pub", "--broker", broker, "-t", "t", "-m", "x", "-q", "1", "--retain"}, more...)...)
+	}
+	plain := strings.TrimPrefix(at[1], "tls://")
+	for _, broker := range at[1:3] {
+		to(broker, us...).want(t, ExitOK)
+		to(broker, "--cafile", unknown, "--cert", ours, "--key", ourKey).want(t, ExitFailure, "unknown authority", "--cafile FILE")
+		to(broker, "--cafile", known).want(t, ExitFailure, "--cert and --key")
+		to(broker, append(us, "--insecure")...).want(t, ExitOK)
+	}
+	to(plain, us...).want(t, ExitOK) // TLS because a flag asks for it
+	to(at[3]).want(t, ExitOK)
+	to(plain).want(t, ExitFailure, "--tls, or --cafile FILE")
+	to(strings.Replace(at[0], "tcp://", "", 1), us...).want(t, ExitFailure, "Does tls://", "leave out --tls")
+	to(strings.Replace(at[2], "wss:", "ws:", 1)).want(t, ExitFailure)
+	to(at[2]+"/other", us...).want(t, ExitFailure, "404", "MQTT over WebSocket is at /mqtt")
+	nameless := serve(t, "--data", t.TempDir(), "--listen", "tls://127.0.0.1:0", "--set", "tls.cert="+ours, "--set", "tls.key="+ourKey)
+	defer nameless.stop()
+	_, rest, _ = strings.Cut(nameless.start, "tls://")
+	rest, _, _ = strings.Cut(rest, `"`)
+	to("tls://"+rest, us...).want(t, ExitFailure, "127.0.0.1", "by a name that the broker's certificate has")
+	for _, wrong := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--cert", ours}, "--cert and --key belong together"},
+		{[]string{"--cafile", "no/such/file"}, "--cafile: "},
+		{[]string{"--cafile", ourKey}, "a PRIVATE KEY where a certificate"},
+		{[]string{"--cert", ourKey, "--key", ours}, "a PRIVATE KEY where a certificate"},
+	} {
+		to(at[1], wrong.args...).want(t, ExitUsage, wrong.want)
+	}
+	to("ws://127.0.0.1:1", "--tls").want(t, ExitUsage, "is without TLS")
+	try(t, append([]string{"sub", "--broker", at[1], "-t", "t", "-C", "1", "-W", "20"}, us...)...).want(t, ExitOK, "x")
 }

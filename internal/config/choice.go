@@ -63,6 +63,18 @@ const (
 // UnmarshalText reads one of the formats.
 func (f *Format) UnmarshalText(text []byte) error { return choose(f, text, FormatText, FormatJSON) }
 
+// TLSVersion is the oldest version of TLS that is spoken.
+type TLSVersion string
+
+// The versions.
+const (
+	TLS12 TLSVersion = "1.2"
+	TLS13 TLSVersion = "1.3"
+)
+
+// UnmarshalText reads one of the versions.
+func (v *TLSVersion) UnmarshalText(text []byte) error { return choose(v, text, TLS12, TLS13) }
+
 // choose sets dst to the one of all that text names.
 func choose[T ~string](dst *T, text []byte, all ...T) error {
 	t := T(strings.TrimSpace(string(text)))

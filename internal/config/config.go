@@ -12,6 +12,8 @@ type Config struct {
 	Store          Store
 	Sync           Sync
 	AllowAnonymous bool // listening beyond loopback without authentication is meant
+	TLS            TLS
+	WebSocket      WebSocket
 	Sessions       Sessions
 	Limits         Limits
 	Journal        Journal
@@ -21,6 +23,19 @@ type Config struct {
 	Warnings []string
 
 	origin map[string]string // key path -> where its value came from; missing: the default
+}
+
+// TLS is about listeners with TLS.
+type TLS struct {
+	Cert       string // PEM file
+	Key        string // PEM file
+	ClientCA   string // PEM file; empty: clients need no certificate
+	MinVersion TLSVersion
+}
+
+// WebSocket is about listeners with WebSocket.
+type WebSocket struct {
+	Origins []string // of pages that may connect, beside the host's own; "*": all
 }
 
 // Sessions says how long sessions are kept and what they keep.
@@ -69,6 +84,7 @@ func Default() *Config {
 		Data:   "holdfast-data",
 		Store:  StoreDisk,
 		Sync:   Sync{Mode: SyncAlways},
+		TLS:    TLS{MinVersion: TLS12},
 		Sessions: Sessions{
 			Expiry:      Expiry(7 * day),
 			MaxExpiry:   Never,

@@ -13,10 +13,12 @@ type key struct {
 // table, then table by table.
 var keys = []key{
 	{"listen", func(c *Config) any { return &c.Listen }, `
-Addresses to listen on for MQTT: host:port over TCP, or unix:/path for a socket. An
-empty host means all interfaces; no port means 1883; port 0 lets the system choose
-one, which the start line tells. Beyond this machine needs allow_anonymous = true, as
-there is no authentication yet.`},
+Addresses to listen on for MQTT: host:port over TCP, tls://host:port, ws://host:port/path
+and wss://host:port/path for WebSocket, or unix:/path for a socket. An empty host means
+all interfaces; no port means 1883, with tls 8883, with ws 80 and with wss 443; port 0
+lets the system choose one, which the start line tells; a WebSocket without path takes
+any. Beyond this machine needs certificates of the clients (tls.client_ca) or
+allow_anonymous = true, as there is no other authentication yet.`},
 	{"data", func(c *Config) any { return &c.Data }, `
 Folder of the journal and the checkpoint. Made when missing; one broker at a time.`},
 	{"store", func(c *Config) any { return &c.Store }, `
@@ -28,7 +30,27 @@ When an acknowledged message is safe from a power cut:
   "never"   when the operating system gets round to it
 A crash of the broker alone loses nothing that was acknowledged with any of them.`},
 	{"allow_anonymous", func(c *Config) any { return &c.AllowAnonymous }, `
-Whoever can reach a listener may use it. Needed to listen beyond loopback.`},
+Whoever can reach a listener may use it. Needed to listen beyond loopback, but with tls
+or wss and tls.client_ca.`},
+
+	{"tls.cert", func(c *Config) any { return &c.TLS.Cert }, `
+PEM file with the certificate of tls and wss listeners, followed by those that lead to
+a known authority. It and the others are read again when they change, for connections
+that come then.`},
+	{"tls.key", func(c *Config) any { return &c.TLS.Key }, `
+PEM file with its private key, not encrypted.`},
+	{"tls.client_ca", func(c *Config) any { return &c.TLS.ClientCA }, `
+PEM file with authorities. When it is named, clients of tls and wss listeners need a
+certificate that one of them has signed. Empty: none is asked for.`},
+	{"tls.min_version", func(c *Config) any { return &c.TLS.MinVersion }, `
+The oldest version of TLS that is spoken: "1.2" or "1.3".`},
+
+	{"websocket.origins", func(c *Config) any { return &c.WebSocket.Origins }, `
+Web pages that may connect over ws and wss, beside those of the host and port that they
+connect to: hosts such as "app.example.com" or "*.example.com:8080", with "https://"
+before them if only that counts, or "*" for all. Programs that are no browsers may
+always. Without this any page that somebody looks at could read from a broker on that
+person's machine.`},
 
 	{"sessions.expiry", func(c *Config) any { return &c.Sessions.Expiry }, `
 How long the session of an MQTT 3.1 or 3.1.1 client (clean session 0) is kept

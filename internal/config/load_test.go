@@ -31,7 +31,7 @@ func TestDefaultsAreValid(t *testing.T) {
 
 func TestEverythingFromAFile(t *testing.T) {
 	c, err := Load(write(t, `
-listen = ["127.0.0.1:0", "[::1]:1884"]
+listen = ["127.0.0.1:0", "[::1]:1884", "wss://:8443/mqtt"]
 data = 'C:\mqtt'
 store = "disk"
 sync = "100ms"
@@ -59,16 +59,27 @@ refuse_grace = "1500ms"
 
 [journal]
 segment_size = "128MiB"
+
+[tls]
+cert = "cert.pem"
+key = "key.pem"
+client_ca = "ca.pem"
+min_version = "1.3"
+
+[websocket]
+origins = ["app.example.com", "https://*.example.org"]
 `), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Listen:         []string{"127.0.0.1:0", "[::1]:1884"},
+		Listen:         []string{"127.0.0.1:0", "[::1]:1884", "wss://:8443/mqtt"},
 		Data:           `C:\mqtt`,
 		Store:          StoreDisk,
 		Sync:           Sync{Mode: SyncInterval, Interval: 100 * time.Millisecond},
 		AllowAnonymous: true,
+		TLS:            TLS{Cert: "cert.pem", Key: "key.pem", ClientCA: "ca.pem", MinVersion: TLS13},
+		WebSocket:      WebSocket{Origins: []string{"app.example.com", "https://*.example.org"}},
 		Sessions:       Sessions{Expiry: Expiry(14 * day), MaxExpiry: Never, MaxInflight: 1024},
 		Limits: Limits{
 			Messages: 1000, Bytes: 4096, Overflow: OverflowDropOldest, CleanSessions: 32 * MiB, DiskBudget: Budget{Bytes: 10 * GiB},
@@ -121,7 +132,7 @@ func TestWrongFiles(t *testing.T) {
 		{"key nobody knows", "colour = 'red'", ":1: colour: unknown key; 'holdfast config print' shows all there are"},
 		{"dashes", "[limits]\ndisk-budget = '1%'", `did you mean "disk_budget" in [limits]?`},
 		{"misspelt table", "[session]\nexpiry = '1d'", ":1: session: unknown table; did you mean [sessions]?"},
-		{"table nobody knows", "[tls]\ncert = 'x'", ":1: tls: unknown table; there are [sessions], [limits], [journal], [log]"},
+		{"table nobody knows", "[quic]\ncert = 'x'", ":1: quic: unknown table; there are [tls], [websocket], [sessions], [limits], [journal], [log]"},
 		{"table as a value", "log = 'debug'", ":1: log: is a table; its keys (level, format) go under a line [log]"},
 		{"value as a table", "[sync]\nmode = 'always'", `:1: sync: is no table; write sync = "always"`},
 		{"list of tables", "[[log]]\nlevel = 'info'", ":1: log: is a table, not a list of them; write [log]"},
@@ -150,9 +161,14 @@ func TestWrongFiles(t *testing.T) {
 		{"listen empty", "listen = []", "no address to listen on"},
 		{"listen twice", "listen = ['127.0.0.1:1883', '127.0.0.1:1883']", "is there twice"},
 		{"listen twice in two spellings", "listen = ['127.0.0.1', 'tcp://127.0.0.1:1883']", "is there twice"},
-		{"port out of range", "listen = ['127.0.0.1:70000']", `:1: listen: listen address "127.0.0.1:70000": "70000" is not a port`},
+		{"port out of range", "listen = ['127.0.0.1:70000']", `:1: listen: address "127.0.0.1:70000": "70000" is not a port`},
 		{"bare IPv6", "listen = ['::1:1883']", "with an IPv6 address in brackets"},
-		{"unknown transport", "listen = ['wss://127.0.0.1:1']", `"wss" is not a transport of this version`},
+		{"unknown transport", "listen = ['quic://127.0.0.1:1']", `"quic" is not a transport of this version`},
+		{"TLS without certificate", "listen = ['tls://127.0.0.1:1']\n[tls]\nkey = 'k'", "tls.cert: is missing, and there is a listener with TLS"},
+		{"TLS without key", "listen = ['wss://127.0.0.1:1']\n[tls]\ncert = 'c'", "tls.key: is missing, and there is a listener with TLS"},
+		{"TLS version", "[tls]\nmin_version = '1.1'", `tls.min_version: "1.1" is not possible`},
+		{"one port for two", "listen = ['ws://127.0.0.1:1', '127.0.0.1:1']", `"127.0.0.1:1" is there twice`},
+		{"origin that is no pattern", "[websocket]\norigins = ['[a']", `websocket.origins: "[a" is no pattern`},
 		{"open to the world", "listen = ['0.0.0.0:1883']", ":1: listen: \"0.0.0.0:1883\" can be reached from other machines"},
 		{"advice for it", "listen = [':1883']", "--allow-anonymous or allow_anonymous = true"},
 		{"keep alive beyond MQTT", "[limits]\nkeep_alive_max = '1d'", "whole seconds up to 65535s"},
@@ -176,10 +192,10 @@ func TestWrongFiles(t *testing.T) {
 // One run says everything that is wrong, in the order of the file, and each
 // thing once.
 func TestAllErrorsAtOnce(t *testing.T) {
-	file := write(t, "sync = 'often'\n[tls]\ncert = 'x'\nkey = 'y'\n[log]\nlevel = 'loud'\nlisten = ['x']\n")
+	file := write(t, "sync = 'often'\n[quic]\ncert = 'x'\nkey = 'y'\n[log]\nlevel = 'loud'\nlisten = ['x']\n")
 	_, err := Load(file, []string{"HOLDFAST_STORE=shelf"}, []Override{{Key: "listen", Value: "example.org:1883", From: "--listen"}})
 	lines := strings.Split(err.Error(), "\n")
-	wants := []string{":1: sync: ", ":2: tls: ", ":6: log.level: ", ":7: log.listen: ", "environment variable HOLDFAST_STORE: store: ", "--listen: listen: "}
+	wants := []string{":1: sync: ", ":2: quic: ", ":6: log.level: ", ":7: log.listen: ", "environment variable HOLDFAST_STORE: store: ", "--listen: listen: "}
 	if len(lines) != len(wants) {
 		t.Fatalf("%d errors, want %d:\n%v", len(lines), len(wants), err)
 	}
@@ -213,15 +229,29 @@ func TestBeyondLoopback(t *testing.T) {
 	}); err != nil {
 		t.Errorf("with allow_anonymous: %v", err)
 	}
+	tls := []string{"HOLDFAST_LISTEN=tls://0.0.0.0:8883", "HOLDFAST_TLS_CERT=c", "HOLDFAST_TLS_KEY=k"}
+	if _, err := Load("", tls, nil); err == nil || !strings.Contains(err.Error(), "tls.client_ca") {
+		t.Errorf("with TLS that anybody can connect to: %v", err)
+	}
+	tls = append(tls, "HOLDFAST_TLS_CLIENT_CA=ca")
+	if _, err := Load("", tls, nil); err != nil {
+		t.Errorf("with certificates of the clients: %v", err)
+	}
+	if _, err := Load("", append(tls, "HOLDFAST_LISTEN=tls://0.0.0.0:8883,0.0.0.0:1883"), nil); err == nil {
+		t.Error("they say nothing of a listener without TLS")
+	}
 }
 
 func TestWarnings(t *testing.T) {
-	c, err := Load("", []string{"HOLDFAST_LISEN=x", "HOLDFAST_PORT_1883_TCP_ADDR=10.0.0.1", "HOLDFAST_STORE=memory", "HOLDFAST_SYNC=never"}, nil)
+	c, err := Load("", []string{"HOLDFAST_LISEN=x", "HOLDFAST_PORT_1883_TCP_ADDR=10.0.0.1", "HOLDFAST_STORE=memory", "HOLDFAST_SYNC=never",
+		"HOLDFAST_TLS_CERT=c", "HOLDFAST_TLS_KEY=k", "HOLDFAST_WEBSOCKET_ORIGINS=*"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"environment variable HOLDFAST_LISEN is no setting and was ignored; did you mean HOLDFAST_LISTEN?",
+		`tls.cert (environment variable HOLDFAST_TLS_CERT) has no effect without a listener for it; write "tls://127.0.0.1:8883" in listen`,
+		`websocket.origins (environment variable HOLDFAST_WEBSOCKET_ORIGINS) has no effect without a listener for it; write "ws://127.0.0.1:8080" in listen`,
 		`sync (environment variable HOLDFAST_SYNC) has no effect with store = "memory"`,
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {

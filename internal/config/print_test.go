@@ -15,6 +15,9 @@ func TestPrintIsValidInput(t *testing.T) {
 	odd.Data = "a \"folder\" of O'Brien\\\t1"
 	odd.Sync = Sync{Mode: SyncInterval, Interval: 1500 * time.Millisecond}
 	odd.AllowAnonymous = true
+	odd.Listen = append(odd.Listen, "wss://:443/mqtt")
+	odd.TLS = TLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem", MinVersion: TLS13}
+	odd.WebSocket.Origins = []string{"*.example.com", "https://app.example.org:8080"}
 	odd.Sessions = Sessions{Expiry: Expiry(90 * time.Minute), MaxExpiry: Expiry(10*week + day), QueueQoS0: true, MaxInflight: 1}
 	odd.Limits.Bytes = 3*MiB + 1
 	odd.Limits.DiskBudget = Budget{}
@@ -64,7 +67,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 			if !f.IsExported() || f.Name == "Warnings" {
 				continue
 			}
-			if _, ok := reached[at.Addr().Pointer()]; ok && f.Type != reflect.TypeFor[Sessions]() && f.Type != reflect.TypeFor[Limits]() && f.Type != reflect.TypeFor[Journal]() && f.Type != reflect.TypeFor[Log]() {
+			if _, ok := reached[at.Addr().Pointer()]; ok && f.Type != reflect.TypeFor[Sessions]() && f.Type != reflect.TypeFor[TLS]() && f.Type != reflect.TypeFor[WebSocket]() && f.Type != reflect.TypeFor[Limits]() && f.Type != reflect.TypeFor[Journal]() && f.Type != reflect.TypeFor[Log]() {
 				continue
 			}
 			if f.Type.Kind() == reflect.Struct {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"path"
 	"strings"
 	"time"
 
@@ -30,20 +31,42 @@ func (c *Config) validate(before Errors) Errors {
 	if len(c.Listen) == 0 {
 		fail("listen", "no address to listen on; write [\"127.0.0.1:1883\"]")
 	}
-	seen := make(map[listen.Address]bool)
+	type place struct{ network, address string }
+	seen, withTLS, withWebSocket := make(map[place]bool), false, false
 	for _, text := range c.Listen {
 		address, err := listen.Parse(text)
 		switch {
 		case err != nil:
 			fail("listen", "%v", err)
 			continue
-		case seen[address] && !strings.HasSuffix(address.Address, ":0"):
+		case seen[place{address.Network, address.Address}] && !strings.HasSuffix(address.Address, ":0"):
 			fail("listen", "%q is there twice; leave one out", text)
-		case !address.Local() && !c.AllowAnonymous:
+		case !address.Local() && !c.AllowAnonymous && !(address.TLS && c.TLS.ClientCA != ""):
 			fail("listen", "%q can be reached from other machines, and there is no authentication: anybody could read and publish; "+
-				"listen on 127.0.0.1, or say that this is meant with --allow-anonymous or allow_anonymous = true", text)
+				"listen on 127.0.0.1, or with tls:// and ask for certificates of the clients (tls.client_ca), "+
+				"or say that this is meant with --allow-anonymous or allow_anonymous = true", text)
 		}
-		seen[address] = true
+		seen[place{address.Network, address.Address}] = true
+		withTLS, withWebSocket = withTLS || address.TLS, withWebSocket || address.WebSocket
+	}
+	if withTLS && c.TLS.Cert == "" {
+		fail("tls.cert", "is missing, and there is a listener with TLS; name a PEM file with its certificate")
+	}
+	if withTLS && c.TLS.Key == "" {
+		fail("tls.key", "is missing, and there is a listener with TLS; name a PEM file with the key of its certificate")
+	}
+	idle := func(path, write string, set bool) {
+		if o := c.origin[path]; o != "" && set {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s (%s) has no effect without a listener for it; write %q in listen", path, o, write))
+		}
+	}
+	idle("tls.cert", "tls://127.0.0.1:8883", !withTLS && c.TLS.Cert != "")
+	idle("tls.client_ca", "tls://127.0.0.1:8883", !withTLS && c.TLS.ClientCA != "")
+	idle("websocket.origins", "ws://127.0.0.1:8080", !withWebSocket && len(c.WebSocket.Origins) > 0)
+	for _, origin := range c.WebSocket.Origins {
+		if _, err := path.Match(origin, ""); err != nil {
+			fail("websocket.origins", "%q is no pattern; write a host, with * for any part", origin)
+		}
 	}
 	if c.Data == "" && c.Store == StoreDisk {
 		fail("data", "no folder; name one, or keep nothing with store = \"memory\"")

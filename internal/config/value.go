@@ -44,11 +44,13 @@ func assign(field, v any) error {
 		if !ok {
 			return fmt.Errorf("cannot be a list; its form is %s", literal(field))
 		}
-		texts := make([]string, len(v))
+		var texts []string
 		for i, item := range v {
-			if texts[i], ok = item.(string); !ok {
+			text, ok := item.(string)
+			if !ok {
 				return fmt.Errorf("wants texts in quotes, and item %d is %v", i+1, item)
 			}
+			texts = append(texts, text)
 		}
 		*list = texts
 		return nil
@@ -133,6 +135,8 @@ func literal(field any) string {
 	case *Level:
 		return quote(string(*f))
 	case *Format:
+		return quote(string(*f))
+	case *TLSVersion:
 		return quote(string(*f))
 	case fmt.Stringer:
 		return quote(f.String())

@@ -56,6 +56,7 @@ type input struct {
 	hold       *buffer               // bytes of an incomplete packet, nil: none
 	have       int                   // how many
 	need       int                   // size of the packet in hold when it is larger than a big buffer
+	more       bool                  // without raw: the last read filled its buffer
 	readErr    error                 // of the last tryRead,
 	stop       bool                  // ... which met the client's DISCONNECT
 	decodeErr  error                 // what the client sent cannot be accepted

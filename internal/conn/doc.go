@@ -14,7 +14,8 @@
 // On Linux a connection that is a plain socket is read by one of the [Pollers],
 // each a goroutine for very many connections; another has one goroutine for
 // reading. Either waits without a buffer where the operating system tells us when
-// there are bytes. For writing there is one only while there is something to write,
+// there are bytes, and with a small one where something else carries the bytes (TLS,
+// WebSocket). For writing there is one only while there is something to write,
 // and one for several connections when those have little ([Writers]). So a silent
 // connection costs a few hundred bytes, and its memory in the system.
 //

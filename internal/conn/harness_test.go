@@ -53,6 +53,12 @@ func (q *bench) Release() {}
 // start runs f with a connection that is being served.
 func start(t *testing.T, cfg Config, f func(t *testing.T, q *bench)) {
 	t.Helper()
+	startOver(t, cfg, func(server, client net.Conn) (net.Conn, net.Conn) { return server, client }, f)
+}
+
+// startOver is start with what carry makes of the two ends of a pipe.
+func startOver(t *testing.T, cfg Config, carry func(server, client net.Conn) (net.Conn, net.Conn), f func(t *testing.T, q *bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		q := &bench{t: t, ended: make(chan struct{}), now: 1000, store: map[broker.Position][]byte{}}
 		cfg := cfg
@@ -60,7 +66,7 @@ func start(t *testing.T, cfg Config, f func(t *testing.T, q *bench)) {
 		cfg.NewReader = func() Reader { return q }
 		cfg.Now = func() broker.Time { return q.now }
 		cfg = cfg.WithDefaults()
-		server, client := net.Pipe()
+		server, client := carry(net.Pipe())
 		q.client = client
 		cfg.Ended = func(*Conn) { close(q.ended) }
 		q.c = New(server, &cfg)

@@ -41,12 +41,23 @@ func (c *Conn) readOnce() (stop bool, err error) {
 		}
 		return c.stop, c.readErr
 	}
-	into := c.target()
-	n, err := c.nc.Read(into.b[c.have:c.limit(into)])
+	into := c.waitingTarget()
+	room := into.b[c.have:c.limit(into)]
+	n, err := c.nc.Read(room)
+	c.more = n == len(room) && c.need == 0
 	if err = c.filled(into, n, err); err != nil {
 		return false, err
 	}
 	return c.took()
+}
+
+// waitingTarget is target for a read that may wait long with the buffer: a small one will do
+// but when the last read filled its own.
+func (c *Conn) waitingTarget() *buffer {
+	if c.hold == nil && !c.more {
+		return getSmall()
+	}
+	return c.target()
 }
 
 // took processes what was read.

@@ -376,7 +376,13 @@ func (c *Conn) closeOutput() {
 	c.dropQueue()
 	c.room.Broadcast()
 	half, ok := c.nc.(interface{ CloseWrite() error })
+	if c.raw == nil {
+		c.mu.Unlock() // TLS writes a last word, and may have to wait for room
+	}
 	open := ok && half.CloseWrite() == nil
+	if c.raw == nil {
+		c.mu.Lock()
+	}
 	switch {
 	case !open:
 	case c.draining:

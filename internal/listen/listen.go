@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -14,16 +15,48 @@ import (
 // that turn that off get this one: a client that vanished must not be kept for ever.
 var KeepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 8}
 
+// Options are for addresses with TLS or WebSocket.
+type Options struct {
+	TLS     TLS
+	Origins []string // hosts whose pages may use WebSockets, as patterns, beside the one that is asked itself; "*": all
+
+	HandshakeTimeout time.Duration // for the head of an HTTP request (10 s)
+	Logger           *slog.Logger  // (none)
+}
+
 // Listen opens the address. The error says what is in the way and how to mend
 // it; it wraps that of the system.
-func Listen(ctx context.Context, a Address) (net.Listener, error) {
+func Listen(ctx context.Context, a Address, o Options) (net.Listener, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.HandshakeTimeout == 0 {
+		o.HandshakeTimeout = 10 * time.Second
+	}
 	if a.Network == "unix" {
 		return listenUnix(ctx, a)
+	}
+	var certs *certificates
+	if a.TLS {
+		var next []string
+		if a.WebSocket {
+			next = []string{"http/1.1"} // browsers ask for a newer one too, which has no upgrade
+		}
+		var err error
+		if certs, err = newCertificates(o.TLS, o.Logger.With("listen", a.String()), next...); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", a, err)
+		}
 	}
 	lc := net.ListenConfig{KeepAliveConfig: KeepAlive}
 	l, err := lc.Listen(ctx, "tcp", a.Address)
 	if err != nil {
 		return nil, explain(a, err)
+	}
+	if a.TLS {
+		l = &tlsListener{Listener: l, certs: certs}
+	}
+	if a.WebSocket {
+		l = listenWebSocket(l, a, o)
 	}
 	return l, nil
 }

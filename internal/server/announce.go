@@ -11,8 +11,16 @@ import (
 // announce logs what has been started, what was found, and what is at risk.
 func (s *Server) announce(found broker.Stats) {
 	var listen []string
-	for _, a := range s.Addrs() {
-		listen = append(listen, a.String())
+	for i, at := range s.Addrs() {
+		text := at.String()
+		if i < len(s.places) {
+			a := s.places[i]
+			if a.Network == "tcp" {
+				a.Address = text // with the port that the system chose
+			}
+			text = a.String()
+		}
+		listen = append(listen, text)
 	}
 	rec := s.store.recovery
 	store, sync := "disk", "always"

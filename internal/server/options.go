@@ -8,12 +8,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/journal"
+	"github.com/holdfast-mqtt/holdfast/internal/listen"
 )
 
 // Options say how to run a broker. Zero values take the defaults in parentheses.
 type Options struct {
 	Listen         []string // addresses, see package listen (127.0.0.1:1883)
 	AllowAnonymous bool     // listening beyond this machine without authentication is meant
+	TLS            listen.TLS
+	Origins        []string // of web pages that may use WebSockets, see [listen.Options]
 
 	// Listeners are open already, and the server closes them: for what package
 	// listen cannot open, such as connections in memory. With some of them there is

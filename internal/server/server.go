@@ -28,6 +28,7 @@ type Server struct {
 	loop    *loop
 	control *control // nil: no files to hold
 	conns   conn.Config
+	places  []listen.Address // of the first listeners
 	started time.Time
 
 	commit     chan struct{} // capacity 1: something is sealed
@@ -96,13 +97,16 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.tellMissing()
 	found := core.Stats()
 	for _, a := range addresses {
-		l, err := listen.Listen(ctx, a)
+		l, err := listen.Listen(ctx, a, listen.Options{
+			TLS: o.TLS, Origins: o.Origins, HandshakeTimeout: s.conns.ConnectTimeout, Logger: o.Logger,
+		})
 		if err != nil {
 			s.closeListeners()
 			return nil, errors.Join(err, store.close())
 		}
 		s.listeners = append(s.listeners, s.conns.Pollers.Listener(l, listen.KeepAlive))
 	}
+	s.places = addresses
 	s.listeners = append(s.listeners, o.Listeners...)
 	s.started = time.Now()
 	s.openControl()
@@ -156,9 +160,10 @@ func (o *Options) addresses() ([]listen.Address, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !a.Local() && !o.AllowAnonymous {
+		if !a.Local() && !o.AllowAnonymous && !(a.TLS && o.TLS.ClientCA != "") {
 			return nil, fmt.Errorf("listen on %s: other machines could connect, and there is no authentication; "+
-				"listen on 127.0.0.1, or say --allow-anonymous if everybody who can reach it may publish and subscribe", a)
+				"listen on 127.0.0.1, or with TLS and ask for certificates of the clients, "+
+				"or say --allow-anonymous if everybody who can reach it may publish and subscribe", a)
 		}
 		list = append(list, a)
 	}

@@ -11,13 +11,14 @@ import (
 
 // ConformanceCmd tests a broker against the statements of the standard.
 type ConformanceCmd struct {
-	Broker   string        `short:"b" required:"" placeholder:"HOST:PORT" help:"The broker to test: any, not only holdfast."`
-	Only     []string      `placeholder:"WHAT" help:"Only a version (5.0, 3.1.1, 3.1), statements whose id begins so (MQTT-3.8), or checks whose name begins so; may be repeated."`
-	JSON     bool          `name:"json" help:"Print the report as JSON, with the evidence of what failed."`
-	Failures bool          `help:"Print only what failed, and the count."`
-	Strict   bool          `help:"Also demand what the standard recommends only: the fitting reason code before an MQTT 5 connection is closed."`
-	Timeout  time.Duration `default:"5s" help:"How long to wait for an answer."`
-	Parallel int           `default:"16" help:"How many checks run side by side."`
+	Broker    string        `short:"b" required:"" placeholder:"HOST:PORT" help:"The broker to test: any, not only holdfast."`
+	WebSocket string        `name:"websocket" placeholder:"URL" help:"Where the same broker listens for WebSocket, such as ws://HOST:PORT/mqtt: then it is tested too what is about that."`
+	Only      []string      `placeholder:"WHAT" help:"Only a version (5.0, 3.1.1, 3.1), statements whose id begins so (MQTT-3.8), or checks whose name begins so; may be repeated."`
+	JSON      bool          `name:"json" help:"Print the report as JSON, with the evidence of what failed."`
+	Failures  bool          `help:"Print only what failed, and the count."`
+	Strict    bool          `help:"Also demand what the standard recommends only: the fitting reason code before an MQTT 5 connection is closed."`
+	Timeout   time.Duration `default:"5s" help:"How long to wait for an answer."`
+	Parallel  int           `default:"16" help:"How many checks run side by side."`
 }
 
 // Help says what it does to the broker, and what the exit codes are.
@@ -35,7 +36,7 @@ is not kept.`
 func (c *ConformanceCmd) Run(ctx context.Context, s Streams) error {
 	began := time.Now()
 	report, err := conformance.Run(ctx, conformance.Options{
-		Broker: c.Broker, Only: c.Only, Timeout: c.Timeout, Parallel: c.Parallel, Strict: c.Strict,
+		Broker: c.Broker, WebSocket: c.WebSocket, Only: c.Only, Timeout: c.Timeout, Parallel: c.Parallel, Strict: c.Strict,
 	})
 	if err != nil {
 		return err

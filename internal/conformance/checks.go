@@ -27,5 +27,6 @@ var checks = slices.Concat(
 	sharedChecks,
 	disconnectChecks,
 	authChecks,
+	webSocketChecks,
 	mqtt31Checks,
 )

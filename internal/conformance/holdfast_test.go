@@ -51,8 +51,9 @@ func kept(t *testing.T, r *conformance.Report) {
 // All statements, over TCP, with everything synced to a disk. The same report
 // makes docs/conformance.md.
 func TestHoldfast(t *testing.T) {
-	s := start(t, server.Options{Listen: []string{"127.0.0.1:0"}, DataDir: t.TempDir()})
-	r, err := conformance.Run(t.Context(), conformance.Options{Broker: s.Addrs()[0].String(), Strict: true, Timeout: 20 * time.Second})
+	s := start(t, server.Options{Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/mqtt"}, DataDir: t.TempDir()})
+	r, err := conformance.Run(t.Context(), conformance.Options{Broker: s.Addrs()[0].String(),
+		WebSocket: "ws://" + s.Addrs()[1].String() + "/mqtt", Strict: true, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

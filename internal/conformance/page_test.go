@@ -140,9 +140,6 @@ func render(r *conformance.Report, tags map[string][]string) string {
 var nowhere = map[conformance.Version]map[string]string{
 	conformance.V311: {
 		"MQTT-3.3.5-2": "there are no rules yet about who may publish where",
-		"MQTT-6.0.0-1": noWebSocket,
-		"MQTT-6.0.0-2": noWebSocket,
-		"MQTT-6.0.0-4": noWebSocket,
 		"MQTT-7.0.0-1": "there are no bridges yet: Holdfast is a server only",
 		"MQTT-7.0.0-2": "there are no extensions that a client has to know",
 	},
@@ -156,15 +153,11 @@ var nowhere = map[conformance.Version]map[string]string{
 		"MQTT-4.12.0-4": noMethod,
 		"MQTT-4.12.0-5": noMethod,
 		"MQTT-4.12.1-2": noMethod,
-		"MQTT-6.0.0-1":  noWebSocket,
-		"MQTT-6.0.0-2":  noWebSocket,
-		"MQTT-6.0.0-4":  noWebSocket,
 	},
 }
 
 const (
-	noWebSocket = "there is no WebSocket listener yet"
-	noMethod    = "there is no authentication method yet, so no exchange begins"
+	noMethod = "there is no authentication method yet, so no exchange begins"
 )
 
 // implemented says where a statement is implemented, or why nowhere.

@@ -14,9 +14,6 @@ var reasons = map[Version]map[string]reason{
 	V311: {
 		"MQTT-3.3.5-2": {Unseen, "who may publish where is the broker's own rule, which a client without privileges does not know"},
 		"MQTT-4.8.0-2": {Unseen, "a transient error inside the broker cannot be provoked from outside"},
-		"MQTT-6.0.0-1": noWebSocket,
-		"MQTT-6.0.0-2": noWebSocket,
-		"MQTT-6.0.0-4": noWebSocket,
 		"MQTT-7.0.0-1": {NotApplicable, "it is about brokers that dial out themselves; as a server this suite sees the broker"},
 	},
 	V5: {
@@ -27,13 +24,9 @@ var reasons = map[Version]map[string]reason{
 		"MQTT-4.12.0-4": noMethod,
 		"MQTT-4.12.0-5": noMethod,
 		"MQTT-4.12.1-2": noMethod,
-		"MQTT-6.0.0-1":  noWebSocket,
-		"MQTT-6.0.0-2":  noWebSocket,
-		"MQTT-6.0.0-4":  noWebSocket,
 	},
 }
 
 var (
-	noWebSocket = reason{NotApplicable, "the suite speaks over TCP, and Holdfast has no WebSocket listener yet"}
-	noMethod    = reason{NotApplicable, "an exchange of AUTH needs a method that both know; the suite knows none, and Holdfast has none yet (it refuses every method, which is checked)"}
+	noMethod = reason{NotApplicable, "an exchange of AUTH needs a method that both know; the suite knows none, and Holdfast has none yet (it refuses every method, which is checked)"}
 )

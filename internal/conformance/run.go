@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"context"
-
 	"fmt"
 	"net"
 	"slices"
@@ -13,10 +12,11 @@ import (
 
 // Options say what to run, against what.
 type Options struct {
-	Broker   string        // host:port
-	Only     []string      // versions, prefixes of statement ids, or names of checks; none: all
-	Timeout  time.Duration // how long an answer is waited for (5 s)
-	Parallel int           // how many checks run side by side (16)
+	Broker    string        // host:port
+	WebSocket string        // ws://host:port/path of the same broker; empty: what is about WebSocket is passed over
+	Only      []string      // versions, prefixes of statement ids, or names of checks; none: all
+	Timeout   time.Duration // how long an answer is waited for (5 s)
+	Parallel  int           // how many checks run side by side (16)
 	// Strict also demands what the standard only recommends: the fitting reason
 	// code before an MQTT 5 connection is closed.
 	Strict bool

@@ -45,6 +45,14 @@ func (p *pahoGo5) connect(c command) {
 			}},
 		},
 	}
+	if c.Over != "" {
+		u, config, err := c.secure()
+		if err != nil {
+			p.failed(err)
+			return
+		}
+		cfg.ServerUrls, cfg.TlsCfg, cfg.AttemptConnection = []*url.URL{u}, config, nil
+	}
 	if w := c.Will; w != nil {
 		cfg.WillMessage = &paho.WillMessage{Topic: w.Topic, Payload: []byte(w.Payload), QoS: w.QoS, Retain: w.Retain}
 		cfg.WillProperties = &paho.WillProperties{}

@@ -36,6 +36,16 @@ func (p *pahoGo3) connect(c command) {
 		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
 			p.received(m.Topic(), m.Payload(), m.Qos(), m.Retained(), m.Duplicate(), properties{})
 		})
+	if c.Over != "" {
+		u, config, err := c.secure()
+		if err != nil {
+			p.failed(err)
+			return
+		}
+		o.Servers = []*url.URL{u}
+		o.SetTLSConfig(config)
+		o.CustomOpenConnectionFn = nil
+	}
 	if w := c.Will; w != nil {
 		o.SetBinaryWill(w.Topic, []byte(w.Payload), w.QoS, w.Retain)
 	}

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -72,6 +75,22 @@ func (m *mouth) drop() {
 		c.CloseWrite()
 		c.CloseRead()
 	}
+}
+
+// secure is the broker's address for a library that does TLS and WebSocket itself, and
+// whom it is to believe.
+func (c *command) secure() (*url.URL, *tls.Config, error) {
+	u := &url.URL{Scheme: c.Over, Host: c.Addr}
+	if c.Over != "tls" {
+		u.Path = "/mqtt"
+	}
+	b, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(b)
+	return u, &tls.Config{RootCAs: pool}, nil
 }
 
 // text is the payload of a publish command.

@@ -4,6 +4,7 @@
 'use strict'
 const mqtt = require('mqtt')
 const crypto = require('crypto')
+const fs = require('fs')
 const readline = require('readline')
 
 const say = (event) => process.stdout.write(JSON.stringify(event) + '\n')
@@ -64,6 +65,12 @@ const commands = {
       keepalive: c.keepalive,
       reconnectPeriod: 200,
       connectTimeout: 20000
+    }
+    if (c.over) {
+      options.protocol = { tls: 'mqtts', ws: 'ws', wss: 'wss' }[c.over]
+      if (c.over !== 'tls') options.path = '/mqtt'
+      if (c.ca) options.ca = fs.readFileSync(c.ca)
+      if (c.ca && c.over === 'wss') options.wsOptions = { ca: options.ca }
     }
     if (c.version === 5) {
       options.properties = {}

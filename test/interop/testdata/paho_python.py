@@ -76,11 +76,15 @@ class Driver:
 
     def connect(self, c):
         v5 = c["version"] == 5
+        over = c.get("over", "")
+        by = "websockets" if over in ("ws", "wss") else "tcp"
         if v5:
-            self.client = mqtt.Client(client_id=c["id"], protocol=mqtt.MQTTv5)
+            self.client = mqtt.Client(client_id=c["id"], protocol=mqtt.MQTTv5, transport=by)
         else:
-            self.client = mqtt.Client(client_id=c["id"], clean_session=c["clean"], protocol=mqtt.MQTTv311)
+            self.client = mqtt.Client(client_id=c["id"], clean_session=c["clean"], protocol=mqtt.MQTTv311, transport=by)
         m = self.client
+        if over in ("tls", "wss"):
+            m.tls_set(ca_certs=c["ca"])
         m.on_connect = self.on_connect
         m.on_disconnect = self.on_disconnect
         m.on_subscribe = self.on_subscribe

@@ -30,8 +30,8 @@ When an acknowledged message is safe from a power cut:
   "never"   when the operating system gets round to it
 A crash of the broker alone loses nothing that was acknowledged with any of them.`},
 	{"allow_anonymous", func(c *Config) any { return &c.AllowAnonymous }, `
-Whoever can reach a listener may use it. Needed to listen beyond loopback, but with tls
-or wss and tls.client_ca.`},
+Whoever can reach a listener may use it. Needed to listen beyond loopback, except over
+TLS with tls.client_ca.`},
 
 	{"tls.cert", func(c *Config) any { return &c.TLS.Cert }, `
 PEM file with the certificate of tls and wss listeners, followed by those that lead to
@@ -49,7 +49,7 @@ The oldest version of TLS that is spoken: "1.2" or "1.3".`},
 Web pages that may connect over ws and wss, beside those of the host and port that they
 connect to: hosts such as "app.example.com" or "*.example.com:8080", with "https://"
 before them if only that counts, or "*" for all. Programs that are no browsers may
-always. Without this any page that somebody looks at could read from a broker on that
+always. Otherwise any page that somebody looks at could read from a broker on that
 person's machine.`},
 
 	{"sessions.expiry", func(c *Config) any { return &c.Sessions.Expiry }, `

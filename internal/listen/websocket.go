@@ -32,6 +32,7 @@ type webSocketListener struct {
 	path     string
 	origins  []string
 	anyone   bool // origins has "*"
+	local    bool // only this machine can connect
 }
 
 // rawKey is where a request's context has its connection.
@@ -41,7 +42,7 @@ type rawKey struct{}
 func listenWebSocket(l net.Listener, a Address, o Options) *webSocketListener {
 	w := &webSocketListener{
 		Listener: l, accepted: make(chan net.Conn), ended: make(chan struct{}),
-		path: a.Path, origins: o.Origins, anyone: slices.Contains(o.Origins, "*"),
+		path: a.Path, origins: o.Origins, anyone: slices.Contains(o.Origins, "*"), local: a.Local(),
 	}
 	w.server = &http.Server{
 		Handler:           w,
@@ -92,6 +93,11 @@ func (w *webSocketListener) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "the client has to offer the WebSocket subprotocol mqtt", http.StatusBadRequest)
 		return
 	}
+	if w.local && !ownName(r.Host) {
+		// A name of theirs can lead a browser to this machine, and then the page is of that
+		// host: its pages get in only if they are named.
+		r.Host = "another name of this machine"
+	}
 	ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{
 		Subprotocols: Subprotocols, OriginPatterns: w.origins, InsecureSkipVerify: w.anyone,
 	})
@@ -105,6 +111,15 @@ func (w *webSocketListener) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case <-w.ended:
 		c.Close()
 	}
+}
+
+// ownName tells whether host, of a request, is one that only this machine can have.
+func ownName(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.Trim(host, "[]")
+	}
+	return name == "localhost" || net.ParseIP(name) != nil
 }
 
 // offersMQTT tells whether one of the subprotocols is MQTT.

@@ -117,6 +117,10 @@ func TestWebSocketRefusals(t *testing.T) {
 		"allowed pattern":    {"/mqtt", origin("https://a.example.org"), 101},
 		"other scheme":       {"/mqtt", origin("http://a.example.org"), 403},
 		"a page of others":   {"/mqtt", origin("https://evil.example"), 403},
+		"a page of nobody":   {"/mqtt", origin("null"), 403},
+		"own page by name":   {"/mqtt", both("localhost:8080", "http://localhost:8080"), 101},
+		"a name of others":   {"/mqtt", both("evil.example:8080", "http://evil.example:8080"), 403},
+		"an allowed name":    {"/mqtt", both("app.example.com", "http://app.example.com"), 101},
 	} {
 		_, answer, err := dialWebSocket(t, "ws://"+l.Addr().String()+c.path, c.change)
 		if answer == nil {
@@ -138,6 +142,14 @@ func TestWebSocketRefusals(t *testing.T) {
 
 func origin(o string) func(*websocket.DialOptions) {
 	return func(d *websocket.DialOptions) { d.HTTPHeader.Set("Origin", o) }
+}
+
+// both is what a browser says of a page, and of the name that led it here.
+func both(host, page string) func(*websocket.DialOptions) {
+	return func(d *websocket.DialOptions) {
+		d.Host = host
+		d.HTTPHeader.Set("Origin", page)
+	}
 }
 
 func TestWebSocketEveryOrigin(t *testing.T) {

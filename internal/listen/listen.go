@@ -43,7 +43,7 @@ func Listen(ctx context.Context, a Address, o Options) (net.Listener, error) {
 			next = []string{"http/1.1"} // browsers ask for a newer one too, which has no upgrade
 		}
 		var err error
-		if certs, err = newCertificates(o.TLS, o.Logger.With("listen", a.String()), next...); err != nil {
+		if certs, err = newCertificates(o.TLS, o.Logger.With("listener", a.String()), next...); err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", a, err)
 		}
 	}

@@ -33,7 +33,8 @@
 //   - clients: MQTT 3.1, 3.1.1 and 5.0; sessions that are kept, that expire, clean ones;
 //     take-over with the old connection alive, which acknowledges late; packets in two
 //     parts, of which the second is lost; identifiers used again at once;
-//     acknowledgements in any order; clients that stop reading; receive maximum, maximum
+//     acknowledgements in any order, and on the next connection before the resend; clients
+//     that stop reading; receive maximum, maximum
 //     packet size, message and session expiry, wills with delays, retained messages with
 //     expiry, no local, subscription identifiers, shared groups whose members leave with
 //     messages in flight
@@ -61,8 +62,8 @@
 // Bits of the checkpoint store do not flip here: which files Pebble has at a moment
 // depends on its threads, so such a run could not be repeated. What a flipped bit may come
 // to there, without being called damage, is tested in package state, and happens here: the
-// newest checkpoint is forgotten. Its files have room when the journal's have none. Errors in
-// reading chunks of long queues are not made. Clients use no topic aliases; those are
+// newest checkpoint is forgotten. Its files have room when the journal's have none. Chunks of
+// long queues are at times not to be read for now, and never damaged. Clients use no topic aliases; those are
 // package conn's.
 //
 // The package may know every part of the broker but the network: it does what

@@ -23,10 +23,11 @@ type swarm struct {
 	wallMoves               int // percent of the lives in which the wall clock jumps
 	suspends                int // percent of the lives in which the machine sleeps
 
-	flips      int // percent of the starts before which a bit of the journal has flipped
-	readErrors int // every, of the reads
-	astray     int // every, of the starts: the newest journal file is not there
-	forgets    int // every, of the starts: the checkpoint store is as before its newest checkpoint
+	flips      int  // percent of the starts before which a bit of the journal has flipped
+	readErrors int  // every, of the reads
+	astray     int  // every, of the starts: the newest journal file is not there
+	eager      bool // clients that are back answer before what they answer is sent again
+	forgets    int  // every, of the starts: the checkpoint store is as before its newest checkpoint
 	sync       journal.Sync
 	budget     int // of the disk, bytes; 0: no end
 	reserve    int // bytes that have to stay free
@@ -180,6 +181,7 @@ func drawSwarm(w *world) swarm {
 	}
 	// Not drawn, so that every seed stays what it was before this was there.
 	s.volatileMemory = []int64{0, 4000, 100_000}[w.seed%3]
+	s.eager = w.seed%16 >= 5 && w.seed%16 <= 7
 	if s.power+s.diskErrors == 0 && s.flips == 0 {
 		// What tells of a file is not synced; a flip may take it, and what was not
 		// synced goes with the power and with a disk that fails.

@@ -19,6 +19,7 @@ type client struct {
 	version   packet.Version
 	durable   bool   // wants its session kept
 	expiry    uint32 // seconds
+	parting   int64  // the expiry that the last DISCONNECT asked for, which may be lost; below 0: none
 	recvMax   uint16
 	maxPacket uint32
 	window    int  // most messages under way to the broker
@@ -58,7 +59,8 @@ type client struct {
 	// as a consumer
 	inbound map[uint16]int         // QoS 2: received, not released
 	flight  map[uint16]packet.Type // of this connection, not completed: what is to be said next, or was
-	kept    map[uint16]packet.Type // flight of the connection before
+	before  map[uint16]packet.Type // flight of the connection before
+	refused map[uint16]int         // QoS 2: PUBREC with an error
 	early   map[uint16]packet.Type // what was said before the resend
 	acks    []packet.Ack
 	acking  bool
@@ -100,7 +102,7 @@ type request struct {
 func (w *world) newClient(no int) *client {
 	s := &w.swarm
 	c := &client{w: w, no: no, id: fmt.Sprintf("c%d", no), version: packet.V5, durable: !w.chance(s.clean), window: pick(w, 1, 5, 20, 200),
-		recvMax: 65535, nextID: uint16(w.rng.IntN(65536)), inbound: map[uint16]int{}, lastDetach: -1 << 60}
+		recvMax: 65535, nextID: uint16(w.rng.IntN(65536)), inbound: map[uint16]int{}, refused: map[uint16]int{}, lastDetach: -1 << 60, parting: -1}
 	if w.chance(s.old) {
 		c.version = pick(w, packet.V311, packet.V311, packet.V31)
 		c.expiry = s.sessionExpiry
@@ -250,6 +252,14 @@ func (c *client) drop() {
 	c.gone()
 }
 
+// kept is how long its session is kept, in seconds, at least and at most.
+func (c *client) kept() (least, most uint32) {
+	if c.parting < 0 {
+		return c.expiry, c.expiry
+	}
+	return min(c.expiry, uint32(c.parting)), max(c.expiry, uint32(c.parting)) // NeverExpires is the largest
+}
+
 // unsure tells whether a CONNECT with clean start is under way, which must not
 // arrive after the next one.
 func (c *client) unsure(k *conn) bool { return !c.on && c.sentClean && !k.attached }
@@ -262,7 +272,11 @@ func (c *client) leave() {
 	if c.version == packet.V5 && w.chance(20) {
 		p.Code = packet.DisconnectWithWill
 	}
-	w.log("%s leaves: %v", c.id, p.Code)
+	if w.swarm.eager && c.version == packet.V5 && c.durable && p.Code == packet.Success && w.chance(40) {
+		p.HasSessionExpiry, p.SessionExpiry = true, pick[uint32](w, 0, 1, 5, 60, broker.NeverExpires)
+		c.parting = int64(p.SessionExpiry)
+	}
+	w.log("%s leaves: %v, expiry %d", c.id, p.Code, c.parting)
 	k.send(p)
 	k.hangUp()
 	if c.will != nil && p.Code == packet.Success {
@@ -289,8 +303,9 @@ func (c *client) gone() {
 	if !c.on {
 		// Whether the broker took the CONNECT it cannot know.
 		c.tried = true
-		left := int64(c.expiry)*1000 - (w.node.clock() - c.lastAlive)
-		if c.sentClean || c.epoch == nil || c.expiry != broker.NeverExpires && left < 30_000 {
+		expiry, _ := c.kept()
+		left := int64(expiry)*1000 - (w.node.clock() - c.lastAlive)
+		if c.sentClean || c.epoch == nil || expiry != broker.NeverExpires && left < 30_000 {
 			c.forceClean = true
 		}
 		if c.will != nil {
@@ -303,13 +318,14 @@ func (c *client) gone() {
 	}
 	c.conn, c.on = nil, false
 	if c.flight != nil {
-		c.kept = c.flight
+		c.before = c.flight
 	}
 	c.flight, c.acks, c.asked = nil, nil, nil
 	if c.epoch != nil && !c.epoch.durable {
 		w.model.end(c.epoch)
 		c.epoch = nil
 		clear(c.inbound)
+		clear(c.refused)
 	}
 	wait := w.about(w.swarm.awayTime)
 	if w.oneIn(w.swarm.longAway) {
@@ -446,6 +462,7 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 		w.model.end(c.epoch)
 		c.epoch = w.model.begin(c, c.durable && !(c.version != packet.V5 && c.sentClean))
 		clear(c.inbound)
+		clear(c.refused)
 	}
 	c.forceClean, c.fleeting = false, !c.epoch.durable
 	c.lastAlive = max(c.lastAlive, k.attachedAt)
@@ -453,7 +470,7 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 	if w.swarm.eager && present && c.epoch.taintedAt == 0 {
 		c.answerEarly()
 	}
-	c.kept = nil
+	c.before, c.parting = nil, -1
 	for _, x := range c.wishes {
 		if x.off {
 			continue
@@ -715,6 +732,10 @@ func (c *client) delivered(p *packet.Publish) {
 					w.fail("%s gets packet %d for message %d, which it knows as message %d and has not released", c.id, p.ID, no, was)
 				}
 			}
+			if n, has := c.refused[p.ID]; has && n == no {
+				fresh = false
+			}
+			delete(c.refused, p.ID)
 			c.inbound[p.ID] = no
 		}
 	}
@@ -727,7 +748,13 @@ func (c *client) delivered(p *packet.Publish) {
 		}
 		c.answer(a)
 	case 2:
-		c.answer(packet.Ack{Kind: packet.PUBREC, ID: p.ID})
+		a := packet.Ack{Kind: packet.PUBREC, ID: p.ID}
+		if _, again := c.early[p.ID]; w.swarm.eager && c.version == packet.V5 && !again && w.chance(w.swarm.rejects) {
+			a.Code = packet.ImplementationSpecificError
+			c.refused[p.ID] = c.inbound[p.ID]
+			delete(c.inbound, p.ID)
+		}
+		c.answer(a)
 	}
 }
 
@@ -759,11 +786,11 @@ func (c *client) releasedIn(p *packet.Ack) {
 // answerEarly answers what was received on the connection before, and not answered there as
 // far as the client knows, before it is sent again: some clients keep the identifiers.
 func (c *client) answerEarly() {
-	for _, id := range slices.Sorted(maps.Keys(c.kept)) {
-		if !c.w.chance(70) {
+	for _, id := range slices.Sorted(maps.Keys(c.before)) {
+		if _, refused := c.refused[id]; refused || !c.w.chance(70) {
 			continue
 		}
-		a := packet.Ack{Kind: c.kept[id], ID: id}
+		a := packet.Ack{Kind: c.before[id], ID: id}
 		c.early[id] = a.Kind
 		c.w.report.Early++
 		c.conn.send(&a)
@@ -798,7 +825,7 @@ func (c *client) answerSoon() {
 			}
 			a := c.acks[i]
 			c.acks = slices.Delete(c.acks, i, i+1)
-			if a.Kind != packet.PUBREC {
+			if a.Kind != packet.PUBREC || a.Code.IsError() {
 				delete(c.flight, a.ID)
 			}
 			c.conn.send(&a)

@@ -34,10 +34,9 @@
 //     take-over with the old connection alive, which acknowledges late; packets in two
 //     parts, of which the second is lost; identifiers used again at once;
 //     acknowledgements in any order, and on the next connection before the resend; clients
-//     that stop reading; receive maximum, maximum
-//     packet size, message and session expiry, wills with delays, retained messages with
+//     that stop reading; receive maximum, maximum packet size, message and session expiry, wills with delays, retained messages with
 //     expiry, no local, subscription identifiers, shared groups whose members leave with
-//     messages in flight
+//     messages in flight; another session expiry in DISCONNECT, errors in PUBACK and PUBREC
 //   - limits: reject, drop-oldest, drop-newest, in messages and bytes; QoS 0 queued; what
 //     a clean session may keep in memory
 //
@@ -63,8 +62,8 @@
 // depends on its threads, so such a run could not be repeated. What a flipped bit may come
 // to there, without being called damage, is tested in package state, and happens here: the
 // newest checkpoint is forgotten. Its files have room when the journal's have none. Chunks of
-// long queues are at times not to be read for now, and never damaged. Clients use no topic aliases; those are
-// package conn's.
+// long queues are at times not to be read for now, and never damaged. Clients use no topic aliases;
+// those are package conn's.
 //
 // The package may know every part of the broker but the network: it does what
 // package server does, with chance in the place of threads.

@@ -256,23 +256,24 @@ func (m *model) alive(e *epoch) bool {
 	if k := c.conn; c.on && k.attached && !k.detached && k.life == m.w.node.life {
 		return true
 	}
-	return e.durable && (c.expiry == broker.NeverExpires || m.w.node.clock() <= c.lastAlive+int64(c.expiry)*1000)
+	least, _ := c.kept()
+	return e.durable && (least == broker.NeverExpires || m.w.node.clock() <= c.lastAlive+int64(least)*1000)
 }
 
 // connected checks what CONNACK says about the session.
 func (m *model) connected(c *client, k *conn, present bool) {
 	w := m.w
-	never := c.expiry == broker.NeverExpires
-	must := c.epoch != nil && (never || k.attachedAt < c.lastAlive+int64(c.expiry)*1000)
-	may := c.epoch != nil && (never || k.others || k.attachedAt <= c.lastDetach+int64(c.expiry)*1000+slack)
+	least, most := c.kept()
+	must := c.epoch != nil && (least == broker.NeverExpires || k.attachedAt < c.lastAlive+int64(least)*1000)
+	may := c.epoch != nil && (most == broker.NeverExpires || k.others || k.attachedAt <= c.lastDetach+int64(most)*1000+slack)
 	switch {
 	case c.sentClean && present:
 		w.fail("%s asked for a clean start and is told that a session is present", c.id)
 	case c.sentClean, c.tainted:
 	case present && !may:
-		w.fail("%s is told that its session is present, which ended: clock %d, closed at %d at the latest, expiry %d s, known %v", c.id, k.attachedAt, c.lastDetach, c.expiry, c.epoch != nil)
+		w.fail("%s is told that its session is present, which ended: clock %d, closed at %d at the latest, expiry %d s, known %v", c.id, k.attachedAt, c.lastDetach, most, c.epoch != nil)
 	case !present && must:
-		w.fail("the session of %s is lost: clock %d, last alive at %d, expiry %d s", c.id, k.attachedAt, c.lastAlive, c.expiry)
+		w.fail("the session of %s is lost: clock %d, last alive at %d, expiry %d s", c.id, k.attachedAt, c.lastAlive, least)
 	}
 	if present {
 		w.report.Resumed++

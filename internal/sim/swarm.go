@@ -26,7 +26,7 @@ type swarm struct {
 	flips      int  // percent of the starts before which a bit of the journal has flipped
 	readErrors int  // every, of the reads
 	astray     int  // every, of the starts: the newest journal file is not there
-	eager      bool // clients that are back answer before what they answer is sent again
+	eager      bool // clients that are back answer before the resend, refuse with PUBREC, and change the expiry in DISCONNECT
 	forgets    int  // every, of the starts: the checkpoint store is as before its newest checkpoint
 	sync       journal.Sync
 	budget     int // of the disk, bytes; 0: no end

@@ -287,6 +287,9 @@ func (k *conn) deliver(e *broker.Effect) {
 			case e.QoS == 0:
 				w.report.QoS0Gone++
 				return
+			case k.c.early[e.ID] != 0:
+				k.report(e, broker.DropDamaged) // answered before it was sent again: the core knows
+				return
 			}
 			w.fail("the message at %d for %s cannot be read: %v (QoS %d, delivery %d)", e.Pos, k.c.id, err, e.QoS, e.Number)
 		}

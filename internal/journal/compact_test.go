@@ -53,9 +53,9 @@ func newCrowd(t testing.TB, fs vfs.FS, rng *rand.Rand, frames int) *crowd {
 
 // kill makes all frames dead but for one in n.
 func (c *crowd) kill(rng *rand.Rand, n int) {
-	for pos := range c.live {
-		if pos < c.from && rng.IntN(n) > 0 {
-			delete(c.live, pos)
+	for _, e := range c.entries {
+		if e.pos < c.from && rng.IntN(n) > 0 {
+			delete(c.live, e.pos)
 		}
 	}
 }
@@ -422,12 +422,19 @@ func TestCompactDamage(t *testing.T) {
 // not on the disk. That is found out also when the header of the other one is damaged, and
 // as long as it is, nothing is removed for it.
 func TestCompactDamageBesideALeftover(t *testing.T) {
-	rng := rand.New(rand.NewPCG(9, 5))
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			testDamageBesideALeftover(t, rand.New(rand.NewPCG(seed, 5)))
+		})
+	}
+}
+
+func testDamageBesideALeftover(t *testing.T, rng *rand.Rand) {
 	mem := vfs.NewMem()
-	c := newCrowd(t, mem, rng, 60)
+	c := newCrowd(t, mem, rng, 150)
 	c.kill(rng, 3)
 	infos := c.j.Extents()
-	back := infos[2].Path
+	back := infos[2+rng.IntN(4)].Path // not the one that has the name
 	p := &patient{fs: mem}
 	var bytesBack []byte
 	p.edit(t, back, func(b []byte) []byte { bytesBack = bytes.Clone(b); return b })

@@ -39,6 +39,10 @@ func (f *segmentFile) end() Position {
 	return f.first + Position(max(f.size-segmentHeadSize, 0))
 }
 
+// guessed tells whether it is a compacted one whose header is bad: what its runs have is
+// all that is known of its place.
+func (f *segmentFile) guessed() bool { return f.is && f.detail != "" }
+
 // leftover is a file that a compaction left when it was interrupted: one that it
 // had not finished, or one whose frames another has.
 type leftover struct {
@@ -78,9 +82,8 @@ func listSegments(fs vfs.FS, dir string, foreign func(path string)) (listing, er
 			// It was about to be removed. Its frames, as far as they are needed, are
 			// in the one before.
 			by := &l.files[n-1]
-			within := by.first <= f.first && f.first < by.end()
-			guess := by.is && by.detail != ""
-			if f.ext <= by.last && (f.first == 0 || within) || guess && f.first != 0 && within {
+			within, guess := by.first <= f.first && f.first < by.end(), by.guessed()
+			if f.ext <= by.last && (f.first == 0 || within) || guess && f.first != 0 && f.first < by.end() {
 				l.leftovers = append(l.leftovers, leftover{path: f.path, size: f.size, by: by.path, keep: guess})
 				continue
 			}
@@ -89,7 +92,7 @@ func listSegments(fs vfs.FS, dir string, foreign func(path string)) (listing, er
 	}
 	for i := range l.files {
 		// A compacted one whose header is bad does not know where it ends.
-		if f := &l.files[i]; f.is && f.detail != "" && i+1 < len(l.files) {
+		if f := &l.files[i]; f.guessed() && i+1 < len(l.files) {
 			if next := &l.files[i+1]; next.first != 0 {
 				f.compacted.end, f.last = next.first, next.ext-1
 			}
@@ -130,6 +133,9 @@ func readHeads(fs vfs.FS, dir string, foreign func(path string), l *listing) ([]
 		files = append(files, f)
 	}
 	for last, i := Position(0), 0; i < len(files); i++ {
+		if files[i].guessed() {
+			continue // it starts there or before
+		}
 		if f := &files[i]; f.first != 0 && f.first < last {
 			return nil, &CorruptError{Path: f.path, Detail: fmt.Sprintf("it starts at position %d, and a segment before it at %d", f.first, last),
 				Advice: adviceMixed}

@@ -310,7 +310,7 @@ func newJournal(o Options, w *walk) *Journal {
 	for i := range w.files {
 		f := &w.files[i]
 		s := &segment{ext: f.ext, last: f.last, first: f.first, path: f.path, bytes: f.size, compact: f.is, runs: f.runs, stamp: f.stamp}
-		s.vague = f.detail != "" && (f.is || f.first == 0)
+		s.vague = f.guessed() || f.detail != "" && f.first == 0
 		if s.first == 0 {
 			s.first = end
 		}

@@ -141,7 +141,7 @@ func (w *walk) join(i, start int) error {
 	}
 	prev := &w.files[i-1]
 	switch {
-	case f.is && f.detail != "" && f.first > w.end:
+	case f.guessed() && f.first > w.end:
 		f.first = w.end // as far as its first run tells, it is there that it starts
 		return nil
 	case f.first < w.end:

@@ -65,7 +65,9 @@ type tlsFlags struct {
 }
 
 // asked tells whether one of the flags says to speak TLS.
-func (f *tlsFlags) asked() bool { return f.TLS || f.CAFile != "" || f.Cert != "" || f.Insecure }
+func (f *tlsFlags) asked() bool {
+	return f.TLS || f.CAFile != "" || f.Cert != "" || f.Key != "" || f.Insecure
+}
 
 // config is what the flags say.
 func (f *tlsFlags) config() (*tls.Config, error) {

@@ -218,6 +218,8 @@ func TestSecureTransports(t *testing.T) {
 		want string
 	}{
 		{[]string{"--cert", ours}, "--cert and --key belong together"},
+		{[]string{"--key", ourKey}, "--cert and --key belong together"},
+		{[]string{"--cert", "no/such/file", "--key", ourKey}, "--cert and --key: TLS certificate: open no/such/file"},
 		{[]string{"--cafile", "no/such/file"}, "--cafile: "},
 		{[]string{"--cafile", ourKey}, "a PRIVATE KEY where a certificate"},
 		{[]string{"--cert", ourKey, "--key", ours}, "a PRIVATE KEY where a certificate"},

@@ -127,11 +127,11 @@ func (t *TLS) Pair() (cert tls.Certificate, err error) {
 	}
 	chain, err := os.ReadFile(t.Cert)
 	if err != nil {
-		return cert, fmt.Errorf("TLS certificate: %w; tls.cert names a PEM file that the broker may read", err)
+		return cert, fmt.Errorf("TLS certificate: %w; name a PEM file that may be read", err)
 	}
 	key, err := os.ReadFile(t.Key)
 	if err != nil {
-		return cert, fmt.Errorf("TLS key: %w; tls.key names a PEM file that the broker may read", err)
+		return cert, fmt.Errorf("TLS key: %w; name a PEM file that may be read", err)
 	}
 	if kind := firstPEM(chain); kind != "CERTIFICATE" {
 		return cert, fmt.Errorf("TLS certificate %s: %s where a certificate in PEM (-----BEGIN CERTIFICATE-----) should begin", t.Cert, found(kind))

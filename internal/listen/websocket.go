@@ -18,8 +18,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Subprotocols are those of MQTT, the standard's first [MQTT-6.0.0-4].
-var Subprotocols = []string{"mqtt", "mqttv3.1"}
+// subprotocols are those of MQTT, the standard's first [MQTT-6.0.0-4].
+var subprotocols = []string{"mqtt", "mqttv3.1"}
 
 // webSocketListener accepts connections that bring bytes in binary messages of
 // WebSocket, from an HTTP server of its own.
@@ -27,6 +27,7 @@ type webSocketListener struct {
 	net.Listener
 	server   *http.Server
 	accepted chan net.Conn
+	failed   chan error // of accepting
 	ended    chan struct{}
 	end      sync.Once
 	path     string
@@ -41,7 +42,7 @@ type rawKey struct{}
 // listenWebSocket serves l. Requests have timeout for their head.
 func listenWebSocket(l net.Listener, a Address, o Options) *webSocketListener {
 	w := &webSocketListener{
-		Listener: l, accepted: make(chan net.Conn), ended: make(chan struct{}),
+		Listener: l, accepted: make(chan net.Conn), failed: make(chan error), ended: make(chan struct{}),
 		path: a.Path, origins: o.Origins, anyone: slices.Contains(o.Origins, "*"), local: a.Local(),
 	}
 	w.server = &http.Server{
@@ -55,7 +56,7 @@ func listenWebSocket(l net.Listener, a Address, o Options) *webSocketListener {
 		},
 	}
 	go func() {
-		w.server.Serve(l) // until Close; it waits by itself where there is no descriptor
+		w.server.Serve(steady{l, w}) // until Close
 		w.close()
 	}()
 	return w
@@ -63,11 +64,35 @@ func listenWebSocket(l net.Listener, a Address, o Options) *webSocketListener {
 
 func (w *webSocketListener) close() { w.end.Do(func() { close(w.ended) }) }
 
+// steady is a listener that an HTTP server does not give up for an error: whoever accepts
+// the WebSockets is told, and says with its next Accept when it is time to try again.
+type steady struct {
+	net.Listener
+	w *webSocketListener
+}
+
+// Accept implements [net.Listener].
+func (s steady) Accept() (net.Conn, error) {
+	for {
+		nc, err := s.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return nc, err
+		}
+		select {
+		case s.w.failed <- err:
+		case <-s.w.ended:
+			return nil, net.ErrClosed
+		}
+	}
+}
+
 // Accept implements [net.Listener].
 func (w *webSocketListener) Accept() (net.Conn, error) {
 	select {
 	case nc := <-w.accepted:
 		return nc, nil
+	case err := <-w.failed:
+		return nil, err
 	case <-w.ended:
 		return nil, net.ErrClosed
 	}
@@ -99,7 +124,7 @@ func (w *webSocketListener) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		r.Host = "another name of this machine"
 	}
 	ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{
-		Subprotocols: Subprotocols, OriginPatterns: w.origins, InsecureSkipVerify: w.anyone,
+		Subprotocols: subprotocols, OriginPatterns: w.origins, InsecureSkipVerify: w.anyone,
 	})
 	if err != nil {
 		w.server.ErrorLog.Printf("%s: %v", r.RemoteAddr, err) // the client has been told
@@ -126,7 +151,7 @@ func ownName(host string) bool {
 func offersMQTT(h http.Header) bool {
 	for _, line := range h.Values("Sec-WebSocket-Protocol") {
 		for name := range strings.SplitSeq(line, ",") {
-			if slices.Contains(Subprotocols, strings.ToLower(strings.TrimSpace(name))) {
+			if slices.Contains(subprotocols, strings.ToLower(strings.TrimSpace(name))) {
 				return true
 			}
 		}
@@ -134,11 +159,11 @@ func offersMQTT(h http.Header) bool {
 	return false
 }
 
-// WebSocket is a [net.Conn] of the bytes in a WebSocket's binary messages, wherever those
+// webSocket is a [net.Conn] of the bytes in a WebSocket's binary messages, wherever those
 // begin and end [MQTT-6.0.0-2]. Unlike [websocket.NetConn] it can be read again after a
 // deadline, and Close does not wait: a goroutine brings what comes to a pipe, which has
 // deadlines.
-type WebSocket struct {
+type webSocket struct {
 	net.Conn // the end of the pipe that is read from
 	ws       *websocket.Conn
 	raw      net.Conn
@@ -147,10 +172,10 @@ type WebSocket struct {
 }
 
 // newWebSocket takes over ws, which raw carries.
-func newWebSocket(ws *websocket.Conn, raw net.Conn) *WebSocket {
+func newWebSocket(ws *websocket.Conn, raw net.Conn) *webSocket {
 	ws.SetReadLimit(-1) // what is too large MQTT's packets tell
 	in, out := net.Pipe()
-	c := &WebSocket{Conn: in, ws: ws, raw: raw}
+	c := &webSocket{Conn: in, ws: ws, raw: raw}
 	go c.bring(out)
 	return c
 }
@@ -159,7 +184,7 @@ func newWebSocket(ws *websocket.Conn, raw net.Conn) *WebSocket {
 var pieces = sync.Pool{New: func() any { return new([16 << 10]byte) }}
 
 // bring brings what comes to the pipe, until the end.
-func (c *WebSocket) bring(out net.Conn) {
+func (c *webSocket) bring(out net.Conn) {
 	var err error
 	for err == nil {
 		err = c.message(out)
@@ -172,7 +197,7 @@ func (c *WebSocket) bring(out net.Conn) {
 }
 
 // message brings one message.
-func (c *WebSocket) message(out net.Conn) error {
+func (c *webSocket) message(out net.Conn) error {
 	kind, r, err := c.ws.Reader(context.Background())
 	if err != nil {
 		return err
@@ -189,7 +214,7 @@ func (c *WebSocket) message(out net.Conn) error {
 }
 
 // Read implements [net.Conn].
-func (c *WebSocket) Read(b []byte) (int, error) {
+func (c *webSocket) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == io.EOF {
 		if why := c.failed.Load(); why != nil {
@@ -200,7 +225,7 @@ func (c *WebSocket) Read(b []byte) (int, error) {
 }
 
 // Write implements [net.Conn]: b is one message.
-func (c *WebSocket) Write(b []byte) (int, error) {
+func (c *webSocket) Write(b []byte) (int, error) {
 	ctx := context.Background()
 	if by := c.writeBy.Load(); by != 0 {
 		var cancel context.CancelFunc
@@ -214,26 +239,26 @@ func (c *WebSocket) Write(b []byte) (int, error) {
 }
 
 // Close implements [net.Conn]. To say so to the other side is for CloseWrite.
-func (c *WebSocket) Close() error {
+func (c *webSocket) Close() error {
 	err := c.raw.Close()
 	c.Conn.Close()
 	return err
 }
 
 // CloseWrite begins WebSocket's way to close. What comes meanwhile is lost.
-func (c *WebSocket) CloseWrite() error {
+func (c *webSocket) CloseWrite() error {
 	go c.ws.Close(websocket.StatusNormalClosure, "")
 	return nil
 }
 
 // SetDeadline implements [net.Conn].
-func (c *WebSocket) SetDeadline(t time.Time) error {
+func (c *webSocket) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // SetWriteDeadline implements [net.Conn]. A Write that is under way keeps the one before,
 // and one that does not keep its own ends the connection.
-func (c *WebSocket) SetWriteDeadline(t time.Time) error {
+func (c *webSocket) SetWriteDeadline(t time.Time) error {
 	var by int64
 	if !t.IsZero() {
 		by = t.UnixNano()
@@ -243,7 +268,7 @@ func (c *WebSocket) SetWriteDeadline(t time.Time) error {
 }
 
 // LocalAddr implements [net.Conn].
-func (c *WebSocket) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+func (c *webSocket) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 
 // RemoteAddr implements [net.Conn].
-func (c *WebSocket) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+func (c *webSocket) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }

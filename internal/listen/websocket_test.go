@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -241,7 +242,7 @@ func TestWebSocketCloseWrite(t *testing.T) {
 	if _, err := server.Write([]byte("last")); err != nil {
 		t.Fatal(err)
 	}
-	server.(*WebSocket).CloseWrite()
+	server.(*webSocket).CloseWrite()
 	if got := receive(t, client, 4); got != "last" {
 		t.Errorf("%q", got)
 	}
@@ -279,4 +280,40 @@ func TestWebSocketListenerEnds(t *testing.T) {
 	if got := receive(t, client, 10); got != "still here" {
 		t.Errorf("%q", got)
 	}
+}
+
+// failing is a listener whose first Accept fails, as where the system has no memory.
+type failing struct {
+	net.Listener
+	err error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if err := f.err; err != nil {
+		f.err = nil
+		return nil, err
+	}
+	return f.Listener.Accept()
+}
+
+// An error of the system ends no listener, and is told.
+func TestWebSocketAcceptFails(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := errors.New("no memory")
+	l := listenWebSocket(&failing{plain, no}, webSocketAddress, Options{Logger: slog.New(slog.DiscardHandler)})
+	defer l.Close()
+	if _, err := l.Accept(); !errors.Is(err, no) {
+		t.Fatalf("told: %v", err)
+	}
+	if _, _, err := dialWebSocket(t, "ws://"+plain.Addr().String(), nil); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
 }

@@ -60,8 +60,31 @@ type Input struct {
 	Acks        []packet.Ack
 	Packets     []packet.Packet
 	Undelivered []Undelivered
+	Grant       *Grant // of the client whose CONNECT is in Packets; nil: it may do everything
 	Cause       CloseCause
 	Err         *packet.Error // with CauseProtocol: what was wrong, nil otherwise
+}
+
+// Grant is what became of asking who a client is.
+type Grant struct {
+	// Code is not Success where the client is not let in: CONNECT is refused with it,
+	// and MQTT 5 is told Detail.
+	Code   packet.Reason
+	Detail string
+
+	User   string // proven; "": nobody knows who it is
+	Access Access // nil: it may do everything
+}
+
+// Access answers what one client may do. It is asked about what the client sends, never
+// while records are applied: what is recorded was allowed when it came. The same
+// question has to get the same answer.
+type Access interface {
+	// Publish tells whether the client may publish to a legal topic name.
+	Publish(topic []byte) bool
+	// Subscribe tells whether the client may have all that a legal filter matches. Of a
+	// shared subscription it is what follows the group.
+	Subscribe(filter string) bool
 }
 
 // CloseCause says how a connection ended, for OpClosed.

@@ -52,6 +52,11 @@ func (c *Core) apply(r record.Record) {
 	switch r := r.(type) {
 	case *record.SessionOpened:
 		c.applyOpened(r)
+	case *record.Owned:
+		if s := c.bySID.get(r.SID); s != nil {
+			c.dirty(s)
+			c.owners[s.sid] = r.User
+		}
 	case *record.Will:
 		c.applyWill(r)
 	case *record.WillDue:

@@ -65,7 +65,7 @@ func TestAuditFinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDriver(Config{})
-			sid := d.core.ImportSession("reader", 5, 60, nil, []record.Subscribed{{Filter: "a", QoS: 1}})
+			sid := d.core.ImportSession("reader", "", 5, 60, nil, []record.Subscribed{{Filter: "a", QoS: 1}})
 			for range 3 {
 				pos, ext, size := d.core.ImportMessage(&record.Message{Topic: []byte("a")})
 				d.core.ImportDeliveries(sid, []record.ImportedEntry{{Position: uint64(pos), Extent: uint32(ext), Size: size, QoS: 1}})

@@ -12,7 +12,7 @@ import (
 func reckoning(sessions int) *driver {
 	d := newDriver(Config{})
 	for i := range sessions {
-		sid := d.core.ImportSession(fmt.Sprintf("reader-%d", i), 5, 60, nil, []record.Subscribed{{Filter: "a", QoS: 1}})
+		sid := d.core.ImportSession(fmt.Sprintf("reader-%d", i), "", 5, 60, nil, []record.Subscribed{{Filter: "a", QoS: 1}})
 		d.core.EndImport(sid, d.now, 60, 0)
 		pos, ext, size := d.core.ImportMessage(&record.Message{Topic: []byte("a")})
 		d.core.ImportDeliveries(sid, []record.ImportedEntry{{Position: uint64(pos), Extent: uint32(ext), Size: size, QoS: 1}})

@@ -18,6 +18,7 @@ import (
 type SessionState struct {
 	SID      uint64
 	ClientID string // of a group: "$share/name/filter"
+	User     string // to whom it belongs; "": nobody
 	Group    bool
 	Version  byte
 	Expiry   uint32 // seconds after the connection ended
@@ -41,7 +42,7 @@ func (c *Core) EachSession(visit func(*SessionState) bool) {
 			continue
 		}
 		st := &SessionState{
-			SID: s.sid, ClientID: s.clientID, Group: s.group() != nil, Version: byte(s.version), Expiry: s.expiry,
+			SID: s.sid, ClientID: s.clientID, User: c.owners[s.sid], Group: s.group() != nil, Version: byte(s.version), Expiry: s.expiry,
 			ClosedAt: s.closedAt, Open: s.open, Inbound: slices.Sorted(maps.Keys(s.activity().inbound)),
 			Head: s.queue.Head(), Next: s.queue.Next(), Top: s.queue.Top(), Waiting: s.queue.Len(), Counts: s.counts(),
 		}

@@ -211,11 +211,20 @@ func chunkKey(sid, first uint64) []byte {
 // ChunkKey is the key in TableChunk that Config.Chunk is asked for.
 func ChunkKey(sid, first uint64) []byte { return chunkKey(sid, first) }
 
-const coreVersion = 1
+// Versions of the entry of the core. An owner in the entry of a session is read by those who
+// know the second, so it is written when there is one.
+const (
+	coreVersion      = 1
+	coreVersionOwned = 2
+)
 
 func (c *Core) saveCore(b []byte) []byte {
 	u := binary.AppendUvarint
-	b = u(b, coreVersion)
+	if len(c.owners) == 0 {
+		b = u(b, coreVersion)
+	} else {
+		b = u(b, coreVersionOwned)
+	}
 	b = u(b, c.nextSID)
 	b = u(b, c.counts.Accepted)
 	b = u(b, c.counts.Delivered)
@@ -237,6 +246,7 @@ const (
 	flagOpen
 	flagLedger
 	flagUnsure // which of the packet identifiers are taken is in doubt since a gap
+	flagOwned
 )
 
 func (s *Session) save(c *Core, out Saver) {
@@ -279,6 +289,10 @@ func (s *Session) save(c *Core, out Saver) {
 	if len(a.unsure) > 0 {
 		flags |= flagUnsure
 	}
+	owner := c.owners[s.sid]
+	if owner != "" {
+		flags |= flagOwned
+	}
 	u := binary.AppendUvarint
 	b := u(c.save.buf[:0], flags)
 	name := s.clientID
@@ -288,6 +302,9 @@ func (s *Session) save(c *Core, out Saver) {
 	b = append(u(b, uint64(len(name))), name...)
 	if a.group != nil {
 		b = append(u(b, uint64(len(a.group.filter))), a.group.filter...)
+	}
+	if owner != "" {
+		b = append(u(b, uint64(len(owner))), owner...)
 	}
 	b = append(b, byte(s.version))
 	b = u(b, uint64(s.expiry))
@@ -398,8 +415,8 @@ func (c *Core) Load(src Source) error {
 	c.gapsSaved = len(c.gaps)
 	err := src.Each(TableCore, func(k, v []byte) error {
 		f := fields{b: v}
-		if ver := f.u(); ver != coreVersion {
-			return fmt.Errorf("%w: version %d, this program knows %d; was it written by a newer version?", ErrCheckpoint, ver, coreVersion)
+		if ver := f.u(); ver != coreVersion && ver != coreVersionOwned {
+			return fmt.Errorf("%w: version %d, this program knows %d and %d; was it written by a newer version?", ErrCheckpoint, ver, coreVersion, coreVersionOwned)
 		}
 		c.nextSID, c.counts.Accepted, c.counts.Delivered, c.counts.Queued = f.u(), f.u(), f.u(), f.u()
 		for i := range f.u() {
@@ -488,9 +505,12 @@ func parseRetained(k, v []byte) *retained {
 }
 
 func (c *Core) loadSession(k, v []byte) bool {
-	s := parseSession(k, v, &c.shared[0])
+	s, owner := parseSession(k, v, &c.shared[0])
 	if s == nil {
 		return false
+	}
+	if owner != "" {
+		c.owners[s.sid] = owner
 	}
 	c.bySID.add(s)
 	c.roster.enter(s)
@@ -506,19 +526,22 @@ func (c *Core) loadSession(k, v []byte) bool {
 
 // parseSession decodes an entry of TableSession; nil when it does not decode. Queues that
 // are read one after the other share memory through shared, if not nil.
-func parseSession(k, v []byte, shared *session.Shared) *Session {
+func parseSession(k, v []byte, shared *session.Shared) (s *Session, owner string) {
 	if len(k) != 8 {
-		return nil
+		return nil, ""
 	}
 	f := fields{b: v}
 	flags := f.u()
-	s := &Session{sid: binary.BigEndian.Uint64(k), open: flags&flagOpen != 0}
+	s = &Session{sid: binary.BigEndian.Uint64(k), open: flags&flagOpen != 0}
 	name := string(f.take(f.u()))
 	if flags&flagGroup != 0 {
 		s.act().group = &group{key: name, filter: string(f.take(f.u()))}
 		s.clientID = "$share/" + name
 	} else {
 		s.clientID = name
+	}
+	if flags&flagOwned != 0 {
+		owner = string(f.take(f.u()))
 	}
 	s.version, s.expiry, s.closedAt = packet.Version(f.u8()), uint32(f.u()), Time(f.u())
 	s.accepted, s.delivered = f.u(), f.u()
@@ -538,16 +561,16 @@ func parseSession(k, v []byte, shared *session.Shared) *Session {
 				s.act().unsure.add(binary.BigEndian.Uint16(b))
 			}
 		} else {
-			return nil
+			return nil, ""
 		}
 	}
 	if f.bad {
-		return nil
+		return nil, ""
 	}
 	if _, err := s.queue.Load(f.b, shared); err != nil {
-		return nil
+		return nil, ""
 	}
-	return s
+	return s, owner
 }
 
 // sortedSessions are the durable sessions, without groups, in the order in which they came

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -10,8 +11,9 @@ import (
 // connect takes the CONNECT that opens l: the session that the client identifier names
 // [MQTT-3.1.3-2] is thrown away [MQTT-3.1.2-4], gone on with [MQTT-3.1.2-5] or made
 // [MQTT-3.1.2-6], and CONNACK tells which [MQTT-3.1.4-4] [MQTT-3.1.4-5] [MQTT-3.2.2-2]
-// [MQTT-3.2.2-3]. Any identifier will do [MQTT-3.1.3-5].
-func (c *Core) connect(l *Link, p *packet.Connect) {
+// [MQTT-3.2.2-3]. Any identifier will do [MQTT-3.1.3-5]. g, if not nil, is what the client
+// may do.
+func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	l.version = p.Version
 	l.terse = p.Version == packet.V5 && !p.RequestProblemInfo
 	id := p.ClientID
@@ -25,6 +27,17 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		return
 	case p.AuthMethod != "":
 		c.refuseConnect(l, packet.BadAuthenticationMethod, "no authentication method is configured here") // [MQTT-4.12.0-1]
+		return
+	case g != nil && g.Code != packet.Success:
+		c.refuseConnect(l, g.Code, g.Detail)
+		return
+	case g != nil && !g.mayLeave(p.Will):
+		c.notice(NoticeForbidden, id, fmt.Sprintf("user %q is not allowed to publish to the topic of its will, %q", g.User, p.Will.Topic), 1)
+		c.refuseConnect(l, packet.NotAuthorized, fmt.Sprintf("the client may not publish to the topic of its will, %q", p.Will.Topic))
+		return
+	case g != nil && !c.mayHave(c.sessions.get(id), g.User):
+		c.notice(NoticeForbidden, id, fmt.Sprintf("user %q asks for the session, which belongs to user %q", g.User, c.ownerOf(c.sessions.get(id))), 1)
+		c.refuseConnect(l, packet.NotAuthorized, "the session of this client identifier belongs to another user")
 		return
 	case assigned && p.Version != packet.V5 && !p.CleanStart:
 		c.refuseConnect(l, packet.ClientIDNotValid, "") // [MQTT-3.1.3-8]
@@ -41,6 +54,7 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		}
 	}
 	l.opened = true
+	l.rights = rightsOf(g)
 	l.quota = c.cfg.MaxInflight
 	if p.ReceiveMaximum != 0 {
 		l.quota = min(l.quota, int(p.ReceiveMaximum))
@@ -75,6 +89,13 @@ func (c *Core) connect(l *Link, p *packet.Connect) {
 		// CONNACK says that no session is left. The end of one may have been
 		// recorded only just now, and must not be undone by a crash.
 		l.after = c.last
+	}
+	if g != nil && g.User != "" && s.durable() && c.owners[s.sid] != g.User {
+		l.after = c.commit(&record.Owned{SID: s.sid, User: g.User})
+	}
+	if l.resumed && g != nil && g.Access != nil {
+		c.confine(s, g.Access, g.User)
+		l.after = max(l.after, c.last)
 	}
 	switch w := c.wills[id]; {
 	case w == nil:
@@ -280,6 +301,7 @@ func (c *Core) applyEnded(s *Session, why DropReason) {
 		c.sessions.remove(s)
 	}
 	c.bySID.remove(s.sid)
+	delete(c.owners, s.sid)
 	c.roster.leave(s)
 	c.letHolder(s)
 }

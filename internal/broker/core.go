@@ -36,6 +36,7 @@ type Config struct {
 	KeepAliveMax     uint16 // seconds; 0: what clients ask for
 	MaxSubscriptions int    // of one session; 0: no limit
 	MaxSessions      int    // that outlive their connection; 0: no limit
+	AnyUser          bool   // a session may go from one user to another
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions too
 	// Bytes of memory for QoS 1 and 2 messages on their way to sessions that end
 	// with their connection (128 MiB). Where clients read too slowly for it, the
@@ -85,9 +86,10 @@ type Core struct {
 	journal Journal
 	now     Time
 
-	sessions clients  // by client identifier, durable or not
-	online   int      // of sessions: those with a connection
-	bySID    sidTable // durable sessions and groups
+	sessions clients           // by client identifier, durable or not
+	online   int               // of sessions: those with a connection
+	bySID    sidTable          // durable sessions and groups
+	owners   map[uint64]string // by sid: users to whom durable sessions belong
 	nextSID  uint64
 	volatile uint64 // sid of the next session without durable state
 
@@ -150,7 +152,7 @@ func New(cfg Config, j Journal) *Core {
 	c := &Core{
 		cfg: cfg, journal: j,
 		nextSID: 1, volatile: volatileSID,
-		groups: map[string]*Session{}, routes: map[string]*route{}, wills: map[string]*will{},
+		owners: map[uint64]string{}, groups: map[string]*Session{}, routes: map[string]*route{}, wills: map[string]*will{},
 		allowance:  session.Allowance{PerQueue: cfg.VolatileMemory / 16, Total: cfg.VolatileMemory},
 		recovering: true,
 	}
@@ -190,7 +192,8 @@ type linkState struct {
 	full     bool // the output is congested: no QoS 0
 	effects  []Effect
 	ready    bool
-	terse    bool // Request Problem Information 0
+	terse    bool    // Request Problem Information 0
+	rights   *rights // nil: the client may do everything
 }
 
 // NewLink makes the core's side of a connection.
@@ -308,7 +311,7 @@ func (c *Core) Handle(now Time, in *Input) {
 			undelivered += n
 		case OpPacket:
 			for i := packets; i < packets+n && !l.closed; i++ {
-				c.packet(l, in.Packets[i])
+				c.packet(l, in.Packets[i], in.Grant)
 			}
 			packets += n
 		case OpCongested:
@@ -326,14 +329,14 @@ func (l *Link) live() bool { return l.session != nil && !l.closed }
 
 // packet takes a packet of which a connection sends few. Until CONNECT is answered nothing
 // else is, and nothing else is sent [MQTT-3.2.0-1].
-func (c *Core) packet(l *Link, p packet.Packet) {
+func (c *Core) packet(l *Link, p packet.Packet, g *Grant) {
 	if !l.opened {
 		p, ok := p.(*packet.Connect)
 		if !ok {
 			c.hangUp(l, 0) // the conn lets nothing else through [MQTT-3.1.0-1]
 			return
 		}
-		c.connect(l, p)
+		c.connect(l, p, g)
 		return
 	}
 	switch p := p.(type) {
@@ -439,6 +442,7 @@ const (
 	NoticeDamaged                          // stored deliveries cannot be read
 	NoticeUnbalanced                       // an account does not balance, see BalanceSlice; ClientID "": that of the whole broker
 	NoticeNotNow                           // stored deliveries cannot be read now, and the connection ends
+	NoticeForbidden                        // a client asked for what it may not; once per connection
 )
 
 // Notices returns what happened since the last call.

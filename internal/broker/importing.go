@@ -15,10 +15,14 @@ import (
 // of there.
 
 // ImportSession begins a session that comes from elsewhere, which must not exist,
-// with its subscriptions, and returns its number. EndImport is to follow.
-func (c *Core) ImportSession(clientID string, version byte, expiry uint32, packetIDs []uint16, subs []record.Subscribed) uint64 {
+// with its subscriptions, and returns its number. It belongs to user, unless that is "".
+// EndImport is to follow.
+func (c *Core) ImportSession(clientID, user string, version byte, expiry uint32, packetIDs []uint16, subs []record.Subscribed) uint64 {
 	c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: clientID, Version: version, Expiry: expiry, Sized: c.sized()})
 	sid := c.sessions.get(clientID).sid
+	if user != "" {
+		c.commit(&record.Owned{SID: sid, User: user})
+	}
 	for i := range subs {
 		subs[i].SID = sid
 		c.commit(&subs[i])

@@ -14,7 +14,7 @@ func TestImportSurvives(t *testing.T) {
 		t.Run(fmt.Sprintf("checkpoint %v", checkpoint), func(t *testing.T) {
 			d := newDriver(Config{})
 			c := d.core
-			sid := c.ImportSession("reader", 5, 3600, []uint16{7, 9}, []record.Subscribed{
+			sid := c.ImportSession("reader", "frida", 5, 3600, []uint16{7, 9}, []record.Subscribed{
 				{Filter: "a/#", QoS: 2, SubID: 5}, {Filter: "$share/g/work", QoS: 1}})
 			entry := func(number uint64, e record.ImportedEntry) record.ImportedEntry {
 				pos, ext, size := c.ImportMessage(&record.Message{Topic: []byte("a/b"), Payload: fmt.Appendf(nil, "%d", number), QoS: 2})

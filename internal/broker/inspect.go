@@ -30,6 +30,9 @@ func (c *Core) Dump(visit func(line string)) error {
 		}
 		say("session %d %q version %d expiry %d closed %d open %v, accepted %d delivered %d", s.sid, s.clientID, s.version, s.expiry, s.closedAt, s.open,
 			s.accepted, s.delivered)
+		if owner := c.owners[s.sid]; owner != "" {
+			say("session %d belongs to %q", s.sid, owner)
+		}
 		for r := range dropReasons {
 			if t := s.counts(); t.Ledger(r) > 0 {
 				n := t.Ledger(r)

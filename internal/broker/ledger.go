@@ -64,6 +64,7 @@ type Totals struct {
 	// Not durable, since the start:
 	Published uint64 // PUBLISH packets taken
 	Refused   uint64 // PUBLISH packets refused for a limit or a full disk
+	Forbidden uint64 // PUBLISH packets of clients that may not publish to the topic
 	QoS0Lost  uint64 // QoS 0 messages not sent to a client that reads too slowly
 }
 
@@ -97,6 +98,7 @@ func (c *Core) Stats() Stats {
 // SessionInfo describes one session.
 type SessionInfo struct {
 	ClientID  string
+	User      string // to whom it belongs; "": nobody
 	Durable   bool
 	Connected bool
 	Expiry    uint32 // seconds
@@ -122,7 +124,7 @@ func (c *Core) Session(clientID string) (SessionInfo, bool) {
 	if s == nil {
 		return SessionInfo{}, false
 	}
-	info := SessionInfo{ClientID: s.clientID, Durable: s.durable(), Connected: s.link() != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
+	info := SessionInfo{ClientID: s.clientID, User: c.ownerOf(s), Durable: s.durable(), Connected: s.link() != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
 		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts()}
 	for sub := s.subs; sub != nil; sub = sub.next {
 		info.Subs = append(info.Subs, sub.filter)

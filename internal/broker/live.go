@@ -18,7 +18,7 @@ import (
 // checkpoint.
 func Live(src Source, chunk func(sid, first uint64) ([]byte, error), want func(Extent) bool, visit func(Extent, Position)) error {
 	err := src.Each(TableSession, func(k, v []byte) error {
-		s := parseSession(k, v, nil)
+		s, _ := parseSession(k, v, nil)
 		if s == nil {
 			return fmt.Errorf("%w: table %c, key %q", ErrCheckpoint, TableSession, k)
 		}

@@ -26,6 +26,10 @@ func (c *Core) publish(l *Link, p *packet.Publish) {
 		c.ack(l, packet.PUBREC, p.ID, packet.Success, l.after)
 		return
 	}
+	if l.rights != nil && !l.rights.mayPublish(p.Topic) {
+		c.forbid(l, p)
+		return
+	}
 	m := &c.msg
 	*m = record.Message{QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Forward: p.Forward, Payload: p.Payload}
 	if p.HasExpiry {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/topic"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what comes out into the scripts; look at every change before you keep it")
@@ -400,6 +401,27 @@ var commands = map[string]func(d *driver, a *arguments) error{
 		return nil
 	},
 	"account": doAccount,
+	"recheck": func(d *driver, a *arguments) error {
+		users := a.all("user-name")
+		n := d.core.Recheck(d.now, func(user string) bool { return slices.Contains(users, user) })
+		d.print("connections ended: %d", n)
+		return nil
+	},
+	"confine": func(d *driver, a *arguments) error {
+		user := a.str("user-name", "")
+		allowed := &access{subscribe: a.all("may-subscribe")}
+		slices := 0
+		for sid := uint64(1); sid != 0; slices++ {
+			sid = d.core.ConfineSlice(d.now, sid, 1, func(name, _ string) Access {
+				if name != user {
+					return nil
+				}
+				return allowed
+			})
+		}
+		d.print("looked %d times", slices)
+		return nil
+	},
 	"sessions": func(d *driver, _ *arguments) error {
 		n := d.core.Stats()
 		d.print("%d durable sessions, %d connected, %d deliveries wait, %d retained", n.Sessions, n.Connected, n.Waiting, n.Retained)
@@ -457,9 +479,31 @@ func doConnect(d *driver, a *arguments) error {
 		}
 		p.Will.Forward = forward(a, "will-user")
 	}
-	d.packet(d.dial(name, p.Version, p.MaximumPacketSize), p)
+	c := d.dial(name, p.Version, p.MaximumPacketSize)
+	d.core.Handle(d.now, &Input{Link: c.link, Ops: []Op{{OpPacket, 1}}, Packets: []packet.Packet{p}, Grant: grant(a)})
 	return nil
 }
+
+// grant is what authentication says of a client: nil when nobody asked.
+func grant(a *arguments) *Grant {
+	g := &Grant{User: a.str("user-name", ""), Code: packet.Reason(a.number("not-let-in", 0))}
+	if a.has("may-publish") || a.has("may-subscribe") {
+		g.Access = &access{a.all("may-publish"), a.all("may-subscribe")}
+	}
+	if *g == (Grant{}) {
+		return nil
+	}
+	return g
+}
+
+// access has filters of topics to publish to, and the filters that may be subscribed to.
+type access struct{ publish, subscribe []string }
+
+func (a *access) Publish(name []byte) bool {
+	return slices.ContainsFunc(a.publish, func(filter string) bool { return topic.Match(filter, string(name)) })
+}
+
+func (a *access) Subscribe(filter string) bool { return slices.Contains(a.subscribe, filter) }
 
 func forward(a *arguments, name string) []byte {
 	var props packet.Properties

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -22,6 +23,11 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 		o := &p.Subscriptions[i]
 		if code := checkFilter(o.Filter); code != packet.Success {
 			codes[i] = code
+			continue
+		}
+		if !l.maySubscribe(o.Filter) {
+			c.forbidden(l, fmt.Sprintf("to subscribe to %q", o.Filter))
+			codes[i] = packet.NotAuthorized
 			continue
 		}
 		fresh[i] = s.sub(o.Filter) == nil

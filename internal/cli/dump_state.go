@@ -94,6 +94,7 @@ func (d *dump) session(v *inspect.View, s *broker.SessionState) error {
 	l := d.line(kind)
 	l.add("id", s.ClientID)
 	if !s.Group {
+		l.add("user", s.User)
 		l.add("mqtt", map[byte]string{3: "3.1", 4: "3.1.1", 5: "5.0"}[s.Version])
 		switch {
 		case s.Open:

@@ -256,7 +256,7 @@ func TestInterruptedImport(t *testing.T) {
 	data := dataFolder(t)
 	var kept map[string][]byte
 	err := server.Modify(server.Options{DataDir: data}, func(x *server.Change) error {
-		x.Core.ImportSession("half", 5, 60, nil, nil)
+		x.Core.ImportSession("half", "", 5, 60, nil, nil)
 		if err := x.Commit(); err != nil {
 			return err
 		}

@@ -37,6 +37,7 @@ const (
 	KindRetainedGone  Kind = 16 // a retained message expired
 	KindQueued        Kind = 17 // deliveries of stored messages: retained ones, shared ones
 	KindImported      Kind = 18 // deliveries and identifiers of a session that comes from elsewhere
+	KindOwned         Kind = 19 // the user whose session it is
 )
 
 var kindNames = [...]string{
@@ -45,7 +46,7 @@ var kindNames = [...]string{
 	KindAcked: "acked", KindReceived: "received", KindSending: "sending", KindDropped: "dropped",
 	KindRefused: "refused", KindReleased: "released", KindWill: "will", KindWillDue: "will-due",
 	KindWillGone: "will-gone", KindRetainedGone: "retained-gone", KindQueued: "queued",
-	KindImported: "imported",
+	KindImported: "imported", KindOwned: "owned",
 }
 
 func (k Kind) String() string {
@@ -127,6 +128,8 @@ func New(k Kind) Record {
 		return new(Queued)
 	case KindImported:
 		return new(Imported)
+	case KindOwned:
+		return new(Owned)
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ func samples() []Record {
 			{Number: 31, Position: 1 << 59, Extent: 32, Size: 33, QoS: 2, Retain: true, Received: true, Group: 34, SubIDs: []uint32{35, 268435455}},
 			{Position: 3, Extent: 4},
 		}},
+		&Owned{SID: 36, User: "frida"},
 	}
 }
 

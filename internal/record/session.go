@@ -18,6 +18,12 @@ type SessionClosed struct {
 	Sent   uint64 // deliveries below this number may have been sent
 }
 
+// Owned says whose session it is: nobody else is given it.
+type Owned struct {
+	SID  uint64
+	User string
+}
+
 // SessionEnded says that a session is over. Reason is the ledger's for what waited.
 type SessionEnded struct {
 	SID    uint64
@@ -114,6 +120,11 @@ func (r *SessionClosed) append(b []byte) []byte {
 func (r *SessionClosed) parse(d *reader) {
 	r.SID, r.At, r.Expiry, r.Sent = d.u(), d.u(), d.u32(), d.u()
 }
+
+// Kind returns KindOwned.
+func (*Owned) Kind() Kind               { return KindOwned }
+func (r *Owned) append(b []byte) []byte { return putS(putU(b, r.SID), r.User) }
+func (r *Owned) parse(d *reader)        { r.SID, r.User = d.u(), d.str() }
 
 // Kind returns KindSessionEnded.
 func (*SessionEnded) Kind() Kind               { return KindSessionEnded }

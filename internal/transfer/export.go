@@ -103,7 +103,7 @@ func (x *export) session(s *broker.SessionState) {
 		x.n.Groups++
 	} else {
 		x.n.Sessions++
-		l.MQTT, l.PacketIDs = versions[s.Version], s.Inbound
+		l.User, l.MQTT, l.PacketIDs = s.User, versions[s.Version], s.Inbound
 		if s.Top > s.Head {
 			l.Sent = s.Top
 		}

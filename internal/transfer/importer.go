@@ -376,7 +376,7 @@ func (in *importer) begin() {
 	if l.Never {
 		expiry = broker.NeverExpires
 	}
-	in.sid = in.core.ImportSession(l.Session, v, expiry, l.PacketIDs, in.subs)
+	in.sid = in.core.ImportSession(l.Session, l.User, v, expiry, l.PacketIDs, in.subs)
 	in.subs = nil
 }
 

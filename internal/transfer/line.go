@@ -39,6 +39,7 @@ type line struct {
 
 	// session, group; in subscription and delivery whose it is
 	Session   string   `json:"session,omitempty"`
+	User      string   `json:"user,omitempty"` // to whom the session belongs
 	MQTT      string   `json:"mqtt,omitempty"`
 	Never     bool     `json:"never_expires,omitempty"`
 	Expiry    uint32   `json:"expiry_s,omitempty"`

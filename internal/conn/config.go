@@ -52,6 +52,8 @@ type Config struct {
 	// Now is the broker clock, for message expiry. Any goroutine calls it.
 	Now func() broker.Time
 
+	// Gate, if not nil, decides who may connect and what they may do.
+	Gate Gate
 	// Pollers, if not nil, read the connections that they can read.
 	Pollers *Pollers
 	// Ended, if not nil, is called when a connection that was started is over.

@@ -38,6 +38,7 @@ type Conn struct {
 	qos0      int64         // bytes of QoS 0 deliveries waiting or being written
 	answers   int64         // bytes of everything else that is
 	writing   bool          // a writer runs
+	outside   bool          // the gate has not decided
 	announced bool          // the core has been given a CONNECT
 	greeted   bool          // ... and has answered it
 	farewell  packet.Packet // the last packet, which waits for that answer; nil: none
@@ -64,9 +65,10 @@ type input struct {
 	silent     time.Time // the lastRead whose silence was noticed, and looked at once more
 	connected  bool      // CONNECT has been decoded
 	version    packet.Version
-	client     string   // its identifier in CONNECT, for the log
-	authMethod bool     // CONNECT had an authentication method
-	aliases    [][]byte // the client's topic aliases; aliases[0] is alias 1
+	client     string          // its identifier in CONNECT, for the log
+	authMethod bool            // CONNECT had an authentication method
+	entering   *packet.Connect // for the gate; nil: there is none, or it was given it
+	aliases    [][]byte        // the client's topic aliases; aliases[0] is alias 1
 }
 
 // New makes a connection of nc. The configuration is shared, not copied, and
@@ -227,6 +229,10 @@ func (c *Conn) signal(kind broker.OpKind) {
 
 // submit hands a batch of the reader to the core, after waiting for room.
 func (c *Conn) submit(b *Batch) {
+	if c.entering != nil {
+		c.knock(b)
+		return
+	}
 	c.mu.Lock()
 	for c.sock == nil && !c.hasRoom() && !c.flushed && !c.failed {
 		c.room.Wait()
@@ -259,8 +265,8 @@ func (c *Conn) hand(b *Batch) {
 // batches. c.mu is held.
 func (c *Conn) hasRoom() bool {
 	limit := int64(c.cfg.UnreadAnswers)
-	return c.inflight == 0 && c.answers <= limit ||
-		c.inflight < MaxBatches && c.answers+int64(c.asked+c.handled)*effectSize <= limit
+	return !c.outside && (c.inflight == 0 && c.answers <= limit ||
+		c.inflight < MaxBatches && c.answers+int64(c.asked+c.handled)*effectSize <= limit)
 }
 
 func (c *Conn) batchDone(asks int) {

@@ -185,6 +185,9 @@ func (c *Conn) takeConnect(p *packet.Connect) {
 	c.connected = true
 	c.version, c.client = p.Version, p.ClientID
 	c.authMethod = p.AuthMethod != ""
+	if c.cfg.Gate != nil && !c.authMethod { // of which there is none: the core refuses it
+		c.entering = p
+	}
 	c.peer = peer{
 		version:     p.Version,
 		maximumSize: p.MaximumPacketSize,

@@ -36,6 +36,9 @@ func (c *Conn) beginFinish(e ending) (drain bool) {
 		// The core had asked for the end before the client did something.
 		e.cause, e.err, e.say = broker.CauseServer, nil, nil
 	}
+	if c.outside {
+		e.say = nil // nothing may be said before CONNACK, and nobody knows who it is
+	}
 	if c.announced {
 		b := getBatch(c)
 		b.add(broker.OpClosed)

@@ -238,3 +238,20 @@ func (c *tlsConn) linger() {
 // Close closes at once. To say so to the other side, which may have to wait for room,
 // is for CloseWrite.
 func (c *tlsConn) Close() error { return c.NetConn().Close() }
+
+// Certificate is what the client of a connection has shown to be who it is; nil: nothing,
+// or nobody asked. The connection is one of a listener of this package that something has
+// been read from.
+func Certificate(nc net.Conn) *x509.Certificate {
+	if w, ok := nc.(*webSocket); ok {
+		nc = w.raw
+	}
+	c, ok := nc.(*tlsConn)
+	if !ok {
+		return nil
+	}
+	if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 {
+		return chains[0][0]
+	}
+	return nil
+}

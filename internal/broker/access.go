@@ -19,11 +19,15 @@ type rights struct {
 	told    bool   // the operator has heard of this connection
 }
 
-func rightsOf(g *Grant) *rights {
+func rightsOf(g *Grant, clientID string) *rights {
 	if g == nil || g.User == "" && g.Access == nil {
 		return nil
 	}
-	return &rights{user: g.User, access: g.Access}
+	r := &rights{user: g.User}
+	if g.Access != nil {
+		r.access = g.Access(clientID)
+	}
+	return r
 }
 
 // ownerOf is the user to whom s belongs, "" when it is nobody's. A session without durable
@@ -50,8 +54,8 @@ func (c *Core) mayHave(s *Session, user string) bool {
 }
 
 // mayLeave tells whether the client may have w published after it.
-func (g *Grant) mayLeave(w *packet.Will) bool {
-	return w == nil || g.Access == nil || g.Access.Publish([]byte(w.Topic))
+func (r *rights) mayLeave(w *packet.Will) bool {
+	return w == nil || r == nil || r.access == nil || r.access.Publish([]byte(w.Topic))
 }
 
 func (r *rights) mayPublish(name []byte) bool {
@@ -99,17 +103,22 @@ func (c *Core) forbidden(l *Link, what string) {
 		return
 	}
 	r.told = true
-	if r.user != "" {
-		what = fmt.Sprintf("user %q is not allowed %s", r.user, what)
-	} else {
-		what = "a client without a user name is not allowed " + what
+	c.notice(NoticeForbidden, l.session.clientID, fmt.Sprintf("%s is not allowed %s", r.who(), what), 1)
+}
+
+func (r *rights) who() string { return who(r.user) }
+
+// who names a user for people.
+func who(user string) string {
+	if user == "" {
+		return "a client without a user name"
 	}
-	c.notice(NoticeForbidden, l.session.clientID, what, 1)
+	return fmt.Sprintf("user %q", user)
 }
 
 // confine ends the subscriptions of s to what access does not allow, or no longer. What
 // waits was published while it was allowed, and stays, as after UNSUBSCRIBE.
-func (c *Core) confine(s *Session, access Access, user string) {
+func (c *Core) confine(s *Session, access Access, who string) {
 	var gone []*subscription
 	for sub := s.subs; sub != nil; sub = sub.next {
 		if _, rest, _, _ := topic.ParseShare(sub.filter); !access.Subscribe(rest) {
@@ -122,7 +131,7 @@ func (c *Core) confine(s *Session, access Access, user string) {
 		if g != nil {
 			c.groupLeft(g)
 		}
-		c.notice(NoticeForbidden, s.clientID, fmt.Sprintf("user %q is no longer allowed to subscribe to %q: the subscription has ended", user, sub.filter), 1)
+		c.notice(NoticeForbidden, s.clientID, fmt.Sprintf("%s is no longer allowed to subscribe to %q: the subscription has ended", who, sub.filter), 1)
 	}
 }
 
@@ -136,7 +145,7 @@ func (c *Core) ConfineSlice(now Time, sid uint64, n int, of func(user, clientID 
 		if user, owned := c.owners[sid]; owned {
 			if s := c.bySID.get(sid); s != nil {
 				if a := of(user, s.clientID); a != nil {
-					c.confine(s, a, user)
+					c.confine(s, a, who(user))
 				}
 			}
 		}
@@ -150,9 +159,11 @@ func (c *Core) ConfineSlice(now Time, sid uint64, n int, of func(user, clientID 
 
 // Recheck ends the connections of clients who are no longer who they were, or may no longer do
 // what they might: changed tells by user, "" for those without a name. They may come again.
-// Clients that nobody asked who they are stay. Call it where Handle may be called.
-func (c *Core) Recheck(now Time, changed func(user string) bool) (ended int) {
+// Clients that nobody asked who they are stay. A grant of an earlier edition that is still on
+// its way is not good any more. Call it where Handle may be called.
+func (c *Core) Recheck(now Time, edition uint64, changed func(user string) bool) (ended int) {
 	c.now = max(c.now, now)
+	c.edition = edition
 	for _, s := range c.connected() {
 		l := s.link()
 		if l == nil || l.closed || l.rights == nil || !changed(l.rights.user) {

@@ -72,8 +72,13 @@ type Grant struct {
 	Code   packet.Reason
 	Detail string
 
-	User   string // proven; "": nobody knows who it is
-	Access Access // nil: it may do everything
+	User string // proven; "": nobody knows who it is
+	// Access gives what the client may do whose identifier this is, nil: everything. An
+	// identifier that the broker gives counts like one of the client's own.
+	Access func(clientID string) Access
+
+	// Edition counts changes of what grants follow from, see [Core.Recheck].
+	Edition uint64
 }
 
 // Access answers what one client may do. It is asked about what the client sends, never

@@ -31,12 +31,11 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	case g != nil && g.Code != packet.Success:
 		c.refuseConnect(l, g.Code, g.Detail)
 		return
-	case g != nil && !g.mayLeave(p.Will):
-		c.notice(NoticeForbidden, id, fmt.Sprintf("user %q is not allowed to publish to the topic of its will, %q", g.User, p.Will.Topic), 1)
-		c.refuseConnect(l, packet.NotAuthorized, fmt.Sprintf("the client may not publish to the topic of its will, %q", p.Will.Topic))
+	case g != nil && g.Edition < c.edition:
+		c.refuseConnect(l, packet.ServerBusy, "who may connect has changed just now")
 		return
 	case g != nil && !c.mayHave(c.sessions.get(id), g.User):
-		c.notice(NoticeForbidden, id, fmt.Sprintf("user %q asks for the session, which belongs to user %q", g.User, c.ownerOf(c.sessions.get(id))), 1)
+		c.notice(NoticeForbidden, id, fmt.Sprintf("%s asks for the session, which belongs to %s", who(g.User), who(c.ownerOf(c.sessions.get(id)))), 1)
 		c.refuseConnect(l, packet.NotAuthorized, "the session of this client identifier belongs to another user")
 		return
 	case assigned && p.Version != packet.V5 && !p.CleanStart:
@@ -53,8 +52,13 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 			id = c.cfg.NewClientID()
 		}
 	}
+	l.rights = rightsOf(g, id)
+	if !l.rights.mayLeave(p.Will) {
+		c.notice(NoticeForbidden, id, fmt.Sprintf("%s is not allowed to publish to the topic of its will, %q", l.rights.who(), p.Will.Topic), 1)
+		c.refuseConnect(l, packet.NotAuthorized, fmt.Sprintf("the client may not publish to the topic of its will, %q", p.Will.Topic))
+		return
+	}
 	l.opened = true
-	l.rights = rightsOf(g)
 	l.quota = c.cfg.MaxInflight
 	if p.ReceiveMaximum != 0 {
 		l.quota = min(l.quota, int(p.ReceiveMaximum))
@@ -93,8 +97,8 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	if g != nil && g.User != "" && s.durable() && c.owners[s.sid] != g.User {
 		l.after = c.commit(&record.Owned{SID: s.sid, User: g.User})
 	}
-	if l.resumed && g != nil && g.Access != nil {
-		c.confine(s, g.Access, g.User)
+	if l.resumed && l.rights != nil && l.rights.access != nil {
+		c.confine(s, l.rights.access, l.rights.who())
 		l.after = max(l.after, c.last)
 	}
 	switch w := c.wills[id]; {

@@ -129,6 +129,7 @@ type Core struct {
 	sending record.Sending
 	save    checkpoint
 	notices []Notice
+	edition uint64 // of grants that are good
 
 	recovering bool
 	stopping   bool

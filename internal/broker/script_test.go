@@ -403,7 +403,7 @@ var commands = map[string]func(d *driver, a *arguments) error{
 	"account": doAccount,
 	"recheck": func(d *driver, a *arguments) error {
 		users := a.all("user-name")
-		n := d.core.Recheck(d.now, func(user string) bool { return slices.Contains(users, user) })
+		n := d.core.Recheck(d.now, a.number("edition", 0), func(user string) bool { return slices.Contains(users, user) })
 		d.print("connections ended: %d", n)
 		return nil
 	},
@@ -486,14 +486,25 @@ func doConnect(d *driver, a *arguments) error {
 
 // grant is what authentication says of a client: nil when nobody asked.
 func grant(a *arguments) *Grant {
-	g := &Grant{User: a.str("user-name", ""), Code: packet.Reason(a.number("not-let-in", 0))}
-	if a.has("may-publish") || a.has("may-subscribe") {
-		g.Access = &access{a.all("may-publish"), a.all("may-subscribe")}
+	g := &Grant{User: a.str("user-name", ""), Code: packet.Reason(a.number("not-let-in", 0)), Edition: a.number("edition", 100)}
+	rules := access{a.all("may-publish"), a.all("may-subscribe")}
+	if rules.publish != nil || rules.subscribe != nil {
+		g.Access = func(id string) Access {
+			return &access{with(id, rules.publish), with(id, rules.subscribe)}
+		}
 	}
-	if *g == (Grant{}) {
+	if g.User == "" && g.Code == packet.Success && g.Access == nil {
 		return nil
 	}
 	return g
+}
+
+// with puts a client identifier in filters.
+func with(id string, filters []string) (list []string) {
+	for _, filter := range filters {
+		list = append(list, strings.ReplaceAll(filter, "%c", id))
+	}
+	return list
 }
 
 // access has filters of topics to publish to, and the filters that may be subscribed to.

@@ -254,6 +254,9 @@ func (n *node) end(as fate) {
 		n.shadow.durable = n.shadow.synced
 		n.written.tick = 0 // and not synced, perhaps
 	}
+	if n.sealed.tick > n.written.tick {
+		n.written.tick = 0 // it may have died in the write
+	}
 	n.sealed = n.written // what was only sealed is gone
 	n.shadow.owed = n.shadow.durable
 	l := n.life

@@ -594,8 +594,10 @@ func (m *model) settleRetained() {
 	}
 	topics := map[string]*topic{}
 	// QoS 1 sent again is a new message [MQTT-4.3.2-5]: it takes the place of QoS 2
-	// messages that came after it the first time and are known the second time.
-	again := func(x *message) bool { return x.qos == 1 && x.attempts > 1 }
+	// messages that came after it the first time and are known the second time. So does any
+	// that a limit refused the first time, if its client never heard of that.
+	limited := m.w.swarm.limits != (broker.Limits{}) || m.w.diskWasFull
+	again := func(x *message) bool { return x.attempts > 1 && x.qos == 1 || x.again && limited }
 	at := func(name string) *topic {
 		if topics[name] == nil {
 			topics[name] = &topic{}

@@ -46,12 +46,12 @@ func HasWildcard(filter string) bool {
 // name that begins with $ [MQTT-4.7.2-1].
 //
 // It is for single questions; many filters go into a [Tree], many names into [Names].
-func Match(filter, name string) bool {
+func Match[N ~string | ~[]byte](filter string, name N) bool {
 	if beginsSystem(name) && (filter == "#" || strings.HasPrefix(filter, "+")) {
 		return false
 	}
 	for moreFilter, moreName := true, true; ; {
-		var want, have string
+		var want string
 		want, filter, moreFilter = cutLevel(filter)
 		if want == "#" {
 			return true
@@ -59,9 +59,15 @@ func Match(filter, name string) bool {
 		if !moreName {
 			return false
 		}
-		have, name, moreName = cutLevel(name)
-		if want != "+" && want != have {
+		end := 0
+		for end < len(name) && name[end] != '/' {
+			end++
+		}
+		if want != "+" && want != string(name[:end]) {
 			return false
+		}
+		if moreName = end < len(name); moreName {
+			name = name[end+1:]
 		}
 		if !moreFilter {
 			return !moreName
@@ -70,6 +76,66 @@ func Match(filter, name string) bool {
 }
 
 // beginsSystem tells the names that the server keeps for its own, such as $SYS/..., from the others.
-func beginsSystem(name string) bool {
-	return name != "" && name[0] == '$'
+func beginsSystem[N ~string | ~[]byte](name N) bool {
+	return len(name) > 0 && name[0] == '$'
+}
+
+// Covers reports whether a legal filter matches every name that the legal filter other
+// matches: whoever may have all of filter may have all of other.
+func Covers(filter, other string) bool {
+	if beginsWild(filter) && beginsSystem(other) {
+		return false
+	}
+	filter, other = atLeastOne(filter), atLeastOne(other)
+	for moreFilter, moreOther := true, true; ; {
+		if !moreFilter {
+			return !moreOther
+		}
+		var want, have string
+		if want, filter, moreFilter = cutLevel(filter); want == "#" {
+			return true
+		}
+		if !moreOther {
+			return false
+		}
+		if have, other, moreOther = cutLevel(other); have == "#" || want != "+" && want != have {
+			return false
+		}
+	}
+}
+
+// Overlaps reports whether some name matches both legal filters.
+func Overlaps(a, b string) bool {
+	if beginsWild(a) && beginsSystem(b) || beginsWild(b) && beginsSystem(a) {
+		return false
+	}
+	a, b = atLeastOne(a), atLeastOne(b)
+	for moreA, moreB := true, true; ; {
+		if !moreA || !moreB {
+			return moreA == moreB || moreA && a == "#" || moreB && b == "#"
+		}
+		var ofA, ofB string
+		ofA, a, moreA = cutLevel(a)
+		ofB, b, moreB = cutLevel(b)
+		if ofA == "#" || ofB == "#" {
+			return true
+		}
+		if ofA != ofB && ofA != "+" && ofB != "+" {
+			return false
+		}
+	}
+}
+
+func beginsWild(filter string) bool { return filter[0] == '+' || filter == "#" }
+
+// atLeastOne is a filter whose # stands for at least one level, for no name is empty, as the
+// one that matches the same and has # where it stands for any number of levels or none.
+func atLeastOne(filter string) string {
+	switch filter {
+	case "#":
+		return "+/#"
+	case "/#":
+		return "/+/#"
+	}
+	return filter
 }

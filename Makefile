@@ -38,8 +38,8 @@ fuzz: ## every fuzz target for FUZZTIME each
 sim: ## the simulation with fresh seeds for DURATION, on all processors
 	$(GO) test ./internal/sim -run 'TestSim$$' -count=1 -v -timeout 0 -duration $(DURATION)
 
-# The same seeds every time, until fresh ones have been clean for hours.
-sim-short: ## the simulation as CI runs it: SHORT_SEEDS seeds
+# The same seeds every time: what fails here is the change's fault.
+sim-short: ## the simulation with SHORT_SEEDS seeds, always the same
 	$(GO) test ./internal/sim -run 'TestSim$$' -count=1 -v -timeout 0 -first 9000 -seeds $(SHORT_SEEDS)
 
 crash: ## kill a real broker process ROUNDS times and look what is left

@@ -71,6 +71,8 @@ func (s *Status) families() []*dto.MetricFamily {
 	t := &s.Traffic
 	counter("holdfast_messages_published_total", "Messages from clients, since the start.", t.Published)
 	counter("holdfast_messages_refused_total", "Messages from clients that a limit or a full disk kept out, since the start.", t.Refused)
+	counter("holdfast_messages_forbidden_total", "Messages from clients that are not allowed to publish to their topics, since the start.", t.Forbidden)
+	counter("holdfast_clients_not_let_in_total", "CONNECTs refused for a wrong password, or none, since the start.", t.NotLetIn)
 	counter("holdfast_qos0_lost_total", "QoS 0 messages not sent to clients that read too slowly, since the start.", t.QoS0Lost)
 
 	c := &s.Checks

@@ -52,9 +52,11 @@ func (l *Ledger) DroppedInAll() (sum uint64) {
 
 // Traffic is counted since the start of the broker.
 type Traffic struct {
-	Published uint64 `json:"published"` // messages from clients, wills not counted
-	Refused   uint64 `json:"refused"`   // for a limit or a full disk
-	QoS0Lost  uint64 `json:"qos0_lost"` // QoS 0 messages not sent to a client that reads too slowly
+	Published uint64 `json:"published"`  // messages from clients, wills not counted
+	Refused   uint64 `json:"refused"`    // for a limit or a full disk
+	Forbidden uint64 `json:"forbidden"`  // to topics that their clients are not allowed to publish to
+	NotLetIn  uint64 `json:"not_let_in"` // clients whose CONNECT was refused for who they are
+	QoS0Lost  uint64 `json:"qos0_lost"`  // QoS 0 messages not sent to a client that reads too slowly
 }
 
 // Checks says what the broker found as it looked at the accounts, again and again, since its

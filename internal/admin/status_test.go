@@ -14,7 +14,7 @@ func sample() *Status {
 		Version: "1.2", PID: 42, Data: "/srv/data", Started: last.Add(-time.Hour), Taken: last.Add(time.Second),
 		Sessions: 3, Connected: 2, Groups: 1, Retained: 4, Bytes: 5000,
 		Ledger:  Ledger{Accepted: 30, Delivered: 10, Waiting: 15, Dropped: []Drop{{"queue_limit", "queue limit", 4}, {"damaged", "damaged on disk", 1}}, Gaps: 1, GapBytes: 100},
-		Traffic: Traffic{Published: 7, Refused: 6, QoS0Lost: 5},
+		Traffic: Traffic{Published: 7, Refused: 6, Forbidden: 8, NotLetIn: 2, QoS0Lost: 5},
 		Checks:  Checks{Rounds: 9, Accounts: 4, Last: &last, Took: 0.25, Which: []Imbalance{}},
 	}
 }
@@ -39,7 +39,8 @@ func TestAsk(t *testing.T) {
 		`holdfast_build_info{version="1.2"} 1`, "holdfast_sessions 3", "holdfast_disk_full 0",
 		"# TYPE holdfast_deliveries_accepted_total counter", "holdfast_deliveries_accepted_total 30", "holdfast_deliveries_waiting 15",
 		`holdfast_deliveries_dropped_total{reason="queue_limit"} 4`, `holdfast_deliveries_dropped_total{reason="damaged"} 1`,
-		"holdfast_journal_gap_bytes_total 100", "holdfast_messages_refused_total 6", "holdfast_qos0_lost_total 5",
+		"holdfast_journal_gap_bytes_total 100", "holdfast_messages_refused_total 6", "holdfast_messages_forbidden_total 8", "holdfast_clients_not_let_in_total 2",
+		"holdfast_qos0_lost_total 5",
 		"holdfast_ledger_last_round_timestamp_seconds 1.7950000005e+09", "holdfast_ledger_last_round_seconds 0.25",
 		"# TYPE holdfast_ledger_unbalanced gauge", "holdfast_ledger_unbalanced 0",
 	} {

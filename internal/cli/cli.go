@@ -94,6 +94,7 @@ type root struct {
 	Check       CheckCmd       `cmd:"" help:"Verify a data folder, without writing to it."`
 	Export      ExportCmd      `cmd:"" help:"Write sessions with what waits for them as JSON lines."`
 	Import      ImportCmd      `cmd:"" help:"Read what export wrote into a data folder."`
+	Passwd      PasswdCmd      `cmd:"" help:"Give a user a password, for auth.passwords."`
 	Config      ConfigCmd      `cmd:"" help:"Check a configuration file, or print the defaults."`
 	Conformance ConformanceCmd `cmd:"" help:"Test any broker against the statements of the MQTT standards."`
 	Version     VersionCmd     `cmd:"" help:"Print the version."`

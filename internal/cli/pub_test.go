@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,6 +169,31 @@ func TestPubReconnects(t *testing.T) {
 		s.leave(conn)
 		end().want(t, ExitOK, `"reconnects":1`, `"acknowledged":2`, "trying again in", "connected again", "session present: yes")
 	})
+}
+
+// A broker has no word before MQTT 5 for a message that is not allowed: who waits is told where
+// to look.
+func TestPubIsClosedAgainAndAgain(t *testing.T) {
+	for version, told := range map[string]bool{"3.1.1": true, "5": false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			end := s.start("pub", "-t", "t", "-m", "1", "-q", "1", "-V", version)
+			for range closedOften + 1 {
+				conn, _ := s.accept(packet.Connack{})
+				gotMessage(t, conn, "1")
+				conn.Close()
+			}
+			conn, _ := s.accept(packet.Connack{})
+			p := gotMessage(t, conn, "1")
+			send(t, conn, &packet.Ack{Kind: packet.PUBACK, ID: p.ID})
+			s.leave(conn)
+			r := end()
+			r.want(t, ExitOK, "trying again in")
+			if n := strings.Count(r.err, "-V 5"); n != 0 != told || n > 1 {
+				t.Errorf("with MQTT %s it is told %d times where to look:\n%s", version, n, r.err)
+			}
+		})
+	}
 }
 
 func TestPubQuiet(t *testing.T) {

@@ -214,10 +214,14 @@ type notices struct {
 	command    string
 	reconnects int
 	connected  bool
+	mute       bool // the version of MQTT has no word for why a broker ends a connection
 }
 
+// closedOften is how many connections the broker closes before somebody asks why.
+const closedOften = 3
+
 func (f *brokerFlags) notices(s Streams, command string) *notices {
-	n := &notices{w: s.Err, command: command}
+	n := &notices{w: s.Err, command: command, mute: f.Protocol.version != packet.V5}
 	if f.Quiet {
 		n.w = io.Discard
 	}
@@ -247,6 +251,9 @@ func (n *notices) watch(o *client.Options, addr string) {
 	}
 	o.OnRetry = func(err error, pause time.Duration) {
 		n.say("%v; trying again in %v", err, pause.Round(10*time.Millisecond))
+		if n.count() == closedOften-1 && n.mute && errors.Is(err, client.ErrBrokerClosed) {
+			n.say("if it closes them all: it cannot say why before MQTT 5, so try -V 5 or look at its log; perhaps this user may not publish to the topic")
+		}
 	}
 }
 

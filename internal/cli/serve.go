@@ -25,7 +25,7 @@ type ServeCmd struct {
 	Data           string   `short:"d" placeholder:"DIR" help:"Folder of messages and sessions. (default: holdfast-data)"`
 	Store          string   `placeholder:"STORE" help:"disk, or memory: no files, all is lost at the end. (default: disk)"`
 	Sync           string   `placeholder:"WHEN" help:"always: what is acknowledged survives a power cut; 100ms (any duration) or never: most of it. (default: always)"`
-	AllowAnonymous bool     `help:"Whoever can reach a listener may use it; needed beyond loopback without certificates of the clients."`
+	AllowAnonymous bool     `help:"Clients may connect without saying who they are, from wherever a listener can be reached."`
 	AcceptLoss     bool     `help:"Start with what is left when journal files are missing or the checkpoint is damaged beyond repair. For once, without a backup."`
 	LogLevel       string   `placeholder:"LEVEL" help:"debug, info, warn or error. (default: info)"`
 	LogFormat      string   `placeholder:"FORMAT" help:"text or json. (default: text)"`
@@ -106,6 +106,10 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 		TLS: listen.TLS{
 			Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA, MinVersion: tlsVersions[c.TLS.MinVersion],
 		},
+		Auth: server.Auth{
+			Passwords: c.Auth.Passwords, ACL: c.Auth.ACL,
+			Certificate: namesIn[c.Auth.Certificate], AnyUser: c.Auth.Sessions == config.OwnerAny,
+		},
 		Origins: c.WebSocket.Origins,
 
 		DataDir:     c.Data,
@@ -153,6 +157,12 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 var tlsVersions = map[config.TLSVersion]uint16{
 	config.TLS12: tls.VersionTLS12,
 	config.TLS13: tls.VersionTLS13,
+}
+
+var namesIn = map[config.NameIn]server.NameIn{
+	config.NameNowhere:      server.NameNowhere,
+	config.NameInCommonName: server.NameInCommonName,
+	config.NameInSubject:    server.NameInSubject,
 }
 
 var syncModes = map[config.SyncMode]journal.SyncMode{

@@ -104,6 +104,9 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	}
 	t := &st.Traffic
 	line("since start", "published %s, refused %s, QoS 0 not sent to slow readers %s", n(t.Published), n(t.Refused), n(t.QoS0Lost))
+	if t.Forbidden+t.NotLetIn > 0 {
+		line("not allowed", "%s, %s not let in", count(int64(t.Forbidden), "message", "messages"), count(int64(t.NotLetIn), "client", "clients"))
+	}
 	k := &st.Checks
 	if k.Last == nil {
 		line("checked", "not yet: the first look at all accounts is under way")

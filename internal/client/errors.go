@@ -16,6 +16,9 @@ var (
 	// ErrConnectionLost: the connection ended while a QoS 0 message was being
 	// sent; nobody knows whether it arrived.
 	ErrConnectionLost = errors.New("connection lost while sending a message at QoS 0")
+	// ErrBrokerClosed: the broker ended the connection without a word, as one has to before
+	// MQTT 5.
+	ErrBrokerClosed = errors.New("the broker closed the connection")
 	// ErrKeepAlive: nothing came from the broker for one and a half times the
 	// keep alive interval, not even an answer to PINGREQ.
 	ErrKeepAlive = errors.New("the broker is silent: nothing came within 1.5 times the keep alive interval")

@@ -358,7 +358,7 @@ func (l *link) explain(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return ErrKeepAlive
 	case errors.Is(err, io.EOF):
-		return errors.New("the broker closed the connection")
+		return ErrBrokerClosed
 	}
 	return err
 }

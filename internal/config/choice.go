@@ -75,6 +75,33 @@ const (
 // UnmarshalText reads one of the versions.
 func (v *TLSVersion) UnmarshalText(text []byte) error { return choose(v, text, TLS12, TLS13) }
 
+// NameIn says what of a client's certificate is the name of its user.
+type NameIn string
+
+// The places of a name.
+const (
+	NameNowhere      NameIn = "none"
+	NameInCommonName NameIn = "common-name"
+	NameInSubject    NameIn = "subject"
+)
+
+// UnmarshalText takes one of the words.
+func (n *NameIn) UnmarshalText(text []byte) error {
+	return choose(n, text, NameNowhere, NameInCommonName, NameInSubject)
+}
+
+// Owner says who gets a session that is there.
+type Owner string
+
+// The answers.
+const (
+	OwnerOnly Owner = "owner"  // the user who began it
+	OwnerAny  Owner = "anyone" // who says its client identifier
+)
+
+// UnmarshalText takes one of the words.
+func (o *Owner) UnmarshalText(text []byte) error { return choose(o, text, OwnerOnly, OwnerAny) }
+
 // choose sets dst to the one of all that text names.
 func choose[T ~string](dst *T, text []byte, all ...T) error {
 	t := T(strings.TrimSpace(string(text)))

@@ -11,8 +11,9 @@ type Config struct {
 	Data           string   // folder of the journal and the checkpoint
 	Store          Store
 	Sync           Sync
-	AllowAnonymous bool // listening beyond loopback without authentication is meant
+	AllowAnonymous bool // who does not say who it is may connect
 	TLS            TLS
+	Auth           Auth
 	WebSocket      WebSocket
 	Sessions       Sessions
 	Limits         Limits
@@ -31,6 +32,14 @@ type TLS struct {
 	Key        string // PEM file
 	ClientCA   string // PEM file; empty: clients need no certificate
 	MinVersion TLSVersion
+}
+
+// Auth is about who clients are and what they may do.
+type Auth struct {
+	Passwords   string // file; empty: nobody has a password
+	ACL         string // file; empty: everybody may do everything
+	Certificate NameIn
+	Sessions    Owner
 }
 
 // WebSocket is about listeners with WebSocket.
@@ -85,6 +94,7 @@ func Default() *Config {
 		Store:  StoreDisk,
 		Sync:   Sync{Mode: SyncAlways},
 		TLS:    TLS{MinVersion: TLS12},
+		Auth:   Auth{Certificate: NameNowhere, Sessions: OwnerOnly},
 		Sessions: Sessions{
 			Expiry:      Expiry(7 * day),
 			MaxExpiry:   Never,

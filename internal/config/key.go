@@ -17,8 +17,8 @@ Addresses to listen on for MQTT: host:port over TCP, tls://host:port, ws://host:
 and wss://host:port/path for WebSocket, or unix:/path for a socket. An empty host means
 all interfaces; no port means 1883, with tls 8883, with ws 80 and with wss 443; port 0
 lets the system choose one, which the start line tells; a WebSocket without path takes
-any. Beyond this machine needs certificates of the clients (tls.client_ca) or
-allow_anonymous = true, as there is no other authentication yet.`},
+any. Beyond this machine needs passwords (auth.passwords), certificates of the clients
+(tls.client_ca) or allow_anonymous = true.`},
 	{"data", func(c *Config) any { return &c.Data }, `
 Folder of the journal and the checkpoint. Made when missing; one broker at a time.`},
 	{"store", func(c *Config) any { return &c.Store }, `
@@ -30,8 +30,8 @@ When an acknowledged message is safe from a power cut:
   "never"   when the operating system gets round to it
 A crash of the broker alone loses nothing that was acknowledged with any of them.`},
 	{"allow_anonymous", func(c *Config) any { return &c.AllowAnonymous }, `
-Whoever can reach a listener may use it. Needed to listen beyond loopback, except over
-TLS with tls.client_ca.`},
+Clients may connect without saying who they are, from wherever a listener can be reached.
+Without auth.passwords and auth.certificate those on this machine may in any case.`},
 
 	{"tls.cert", func(c *Config) any { return &c.TLS.Cert }, `
 PEM file with the certificate of tls and wss listeners, followed by those that lead to
@@ -44,6 +44,22 @@ PEM file with authorities. When it is named, clients of tls and wss listeners ne
 certificate that one of them has signed. Empty: none is asked for.`},
 	{"tls.min_version", func(c *Config) any { return &c.TLS.MinVersion }, `
 The oldest version of TLS that is spoken: "1.2" or "1.3".`},
+
+	{"auth.passwords", func(c *Config) any { return &c.Auth.Passwords }, `
+File of users with hashes of their passwords, as 'holdfast passwd' and mosquitto_passwd
+write it. With it a client needs a user name and the password of that user. It and
+auth.acl are read again when they change, every 5 s: connections of users for whom
+something has changed are closed.`},
+	{"auth.acl", func(c *Config) any { return &c.Auth.ACL }, `
+File that says to which topics each user may publish and subscribe, in Mosquitto's form;
+what no line allows is not allowed. Empty: everybody may do everything.`},
+	{"auth.certificate", func(c *Config) any { return &c.Auth.Certificate }, `
+What of a client's certificate (tls.client_ca) is its user name: "common-name", "subject"
+(such as CN=sensor-7,O=Example), or "none". Such a client needs no password, and the
+user name that it says does not count.`},
+	{"auth.sessions", func(c *Config) any { return &c.Auth.Sessions }, `
+Who gets a session that is there, with what waits in it: "owner", only the user who began
+it; "anyone" who says its client identifier, to give users other names for instance.`},
 
 	{"websocket.origins", func(c *Config) any { return &c.WebSocket.Origins }, `
 Web pages that may connect over ws and wss, beside those of the host and port that they

@@ -66,6 +66,12 @@ key = "key.pem"
 client_ca = "ca.pem"
 min_version = "1.3"
 
+[auth]
+passwords = "passwords"
+acl = "acl"
+certificate = "subject"
+sessions = "anyone"
+
 [websocket]
 origins = ["app.example.com", "https://*.example.org"]
 `), nil, nil)
@@ -79,6 +85,7 @@ origins = ["app.example.com", "https://*.example.org"]
 		Sync:           Sync{Mode: SyncInterval, Interval: 100 * time.Millisecond},
 		AllowAnonymous: true,
 		TLS:            TLS{Cert: "cert.pem", Key: "key.pem", ClientCA: "ca.pem", MinVersion: TLS13},
+		Auth:           Auth{Passwords: "passwords", ACL: "acl", Certificate: NameInSubject, Sessions: OwnerAny},
 		WebSocket:      WebSocket{Origins: []string{"app.example.com", "https://*.example.org"}},
 		Sessions:       Sessions{Expiry: Expiry(14 * day), MaxExpiry: Never, MaxInflight: 1024},
 		Limits: Limits{
@@ -132,7 +139,7 @@ func TestWrongFiles(t *testing.T) {
 		{"key nobody knows", "colour = 'red'", ":1: colour: unknown key; 'holdfast config print' shows all there are"},
 		{"dashes", "[limits]\ndisk-budget = '1%'", `did you mean "disk_budget" in [limits]?`},
 		{"misspelt table", "[session]\nexpiry = '1d'", ":1: session: unknown table; did you mean [sessions]?"},
-		{"table nobody knows", "[quic]\ncert = 'x'", ":1: quic: unknown table; there are [tls], [websocket], [sessions], [limits], [journal], [log]"},
+		{"table nobody knows", "[quic]\ncert = 'x'", ":1: quic: unknown table; there are [tls], [auth], [websocket], [sessions], [limits], [journal], [log]"},
 		{"table as a value", "log = 'debug'", ":1: log: is a table; its keys (level, format) go under a line [log]"},
 		{"value as a table", "[sync]\nmode = 'always'", `:1: sync: is no table; write sync = "always"`},
 		{"list of tables", "[[log]]\nlevel = 'info'", ":1: log: is a table, not a list of them; write [log]"},
@@ -167,6 +174,8 @@ func TestWrongFiles(t *testing.T) {
 		{"TLS without certificate", "listen = ['tls://127.0.0.1:1']\n[tls]\nkey = 'k'", "tls.cert: is missing, and there is a listener with TLS"},
 		{"TLS without key", "listen = ['wss://127.0.0.1:1']\n[tls]\ncert = 'c'", "tls.key: is missing, and there is a listener with TLS"},
 		{"TLS version", "[tls]\nmin_version = '1.1'", `tls.min_version: "1.1" is not possible`},
+		{"name in a certificate of nobody", "[auth]\ncertificate = 'common-name'", `:2: auth.certificate: "common-name" needs certificates of the clients; name the authorities`},
+		{"name somewhere", "[auth]\ncertificate = 'cn'", `"cn" is not possible; write one of "none", "common-name", "subject"`},
 		{"one port for two", "listen = ['ws://127.0.0.1:1', '127.0.0.1:1']", `"127.0.0.1:1" is there twice`},
 		{"origin that is no pattern", "[websocket]\norigins = ['[a']", `websocket.origins: "[a" is no pattern`},
 		{"open to the world", "listen = ['0.0.0.0:1883']", ":1: listen: \"0.0.0.0:1883\" can be reached from other machines"},
@@ -240,11 +249,17 @@ func TestBeyondLoopback(t *testing.T) {
 	if _, err := Load("", append(tls, "HOLDFAST_LISTEN=tls://0.0.0.0:8883,0.0.0.0:1883"), nil); err == nil {
 		t.Error("they say nothing of a listener without TLS")
 	}
+	c, err := Load("", append(tls, "HOLDFAST_LISTEN=tls://0.0.0.0:8883,0.0.0.0:1883", "HOLDFAST_AUTH_PASSWORDS=p"), nil)
+	if err != nil {
+		t.Errorf("with passwords: %v", err)
+	} else if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], `passwords cross the network to "0.0.0.0:1883"`) {
+		t.Errorf("with passwords that can be read on their way: %q", c.Warnings)
+	}
 }
 
 func TestWarnings(t *testing.T) {
 	c, err := Load("", []string{"HOLDFAST_LISEN=x", "HOLDFAST_PORT_1883_TCP_ADDR=10.0.0.1", "HOLDFAST_STORE=memory", "HOLDFAST_SYNC=never",
-		"HOLDFAST_TLS_CERT=c", "HOLDFAST_TLS_KEY=k", "HOLDFAST_WEBSOCKET_ORIGINS=*"}, nil)
+		"HOLDFAST_TLS_CERT=c", "HOLDFAST_TLS_KEY=k", "HOLDFAST_WEBSOCKET_ORIGINS=*", "HOLDFAST_AUTH_ACL=rules"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +267,8 @@ func TestWarnings(t *testing.T) {
 		"environment variable HOLDFAST_LISEN is no setting and was ignored; did you mean HOLDFAST_LISTEN?",
 		`tls.cert (environment variable HOLDFAST_TLS_CERT) has no effect without a listener for it; write "tls://127.0.0.1:8883" in listen`,
 		`websocket.origins (environment variable HOLDFAST_WEBSOCKET_ORIGINS) has no effect without a listener for it; write "ws://127.0.0.1:8080" in listen`,
+		"auth.acl (environment variable HOLDFAST_AUTH_ACL) knows nobody's name without auth.passwords or auth.certificate: " +
+			"its lines before the first user and its patterns with %c count, and no others",
 		`sync (environment variable HOLDFAST_SYNC) has no effect with store = "memory"`,
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {

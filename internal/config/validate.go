@@ -41,10 +41,12 @@ func (c *Config) validate(before Errors) Errors {
 			continue
 		case seen[place{address.Network, address.Address}] && !strings.HasSuffix(address.Address, ":0"):
 			fail("listen", "%q is there twice; leave one out", text)
-		case !address.Local() && !c.AllowAnonymous && !(address.TLS && c.TLS.ClientCA != ""):
+		case !address.Local() && !c.AllowAnonymous && c.Auth.Passwords == "" && !(address.TLS && c.TLS.ClientCA != ""):
 			fail("listen", "%q can be reached from other machines, and there is no authentication: anybody could read and publish; "+
-				"listen on 127.0.0.1, or with tls:// and ask for certificates of the clients (tls.client_ca), "+
+				"listen on 127.0.0.1, or have clients say who they are with passwords (auth.passwords) or, over tls://, certificates (tls.client_ca), "+
 				"or say that this is meant with --allow-anonymous or allow_anonymous = true", text)
+		case !address.Local() && !address.TLS && c.Auth.Passwords != "":
+			c.Warnings = append(c.Warnings, fmt.Sprintf("passwords cross the network to %q for everybody on the way to read; listen on tls:// or wss://", text))
 		}
 		seen[place{address.Network, address.Address}] = true
 		withTLS, withWebSocket = withTLS || address.TLS, withWebSocket || address.WebSocket
@@ -63,6 +65,13 @@ func (c *Config) validate(before Errors) Errors {
 	idle("tls.cert", "tls://127.0.0.1:8883", !withTLS && c.TLS.Cert != "")
 	idle("tls.client_ca", "tls://127.0.0.1:8883", !withTLS && c.TLS.ClientCA != "")
 	idle("websocket.origins", "ws://127.0.0.1:8080", !withWebSocket && len(c.WebSocket.Origins) > 0)
+	if c.Auth.Certificate != NameNowhere && c.TLS.ClientCA == "" {
+		fail("auth.certificate", "%q needs certificates of the clients; name the authorities that sign them with tls.client_ca", c.Auth.Certificate)
+	}
+	if c.Auth.ACL != "" && c.Auth.Passwords == "" && c.Auth.Certificate == NameNowhere {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("auth.acl (%s) knows nobody's name without auth.passwords or auth.certificate: "+
+			"its lines before the first user and its patterns with %%c count, and no others", c.Origin("auth.acl")))
+	}
 	for _, origin := range c.WebSocket.Origins {
 		if _, err := path.Match(origin, ""); err != nil {
 			fail("websocket.origins", "%q is no pattern; write a host, with * for any part", origin)

@@ -138,6 +138,10 @@ func literal(field any) string {
 		return quote(string(*f))
 	case *TLSVersion:
 		return quote(string(*f))
+	case *NameIn:
+		return quote(string(*f))
+	case *Owner:
+		return quote(string(*f))
 	case fmt.Stringer:
 		return quote(f.String())
 	default:

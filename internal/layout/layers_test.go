@@ -97,6 +97,13 @@ var rules = []rule{
 		reason: "pub, sub and the tests must meet the broker by the wire alone, or they prove nothing",
 	},
 	{
+		name:   "users are names",
+		in:     []string{"auth"},
+		forbid: []string{anyOfOurs, "net", "net/http"},
+		except: []string{"topic"},
+		reason: "who a client is and what it may do are questions about names and topics: whoever serves, tests or looks at a file asks the same code",
+	},
+	{
 		name:   "configuration configures nobody by itself",
 		in:     []string{"config"},
 		forbid: []string{anyOfOurs},

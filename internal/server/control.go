@@ -124,7 +124,7 @@ func (c *control) Status() *admin.Status {
 			why := broker.DropReason(r)
 			st.Ledger.Dropped = append(st.Ledger.Dropped, admin.Drop{Reason: dropWords[why], Text: why.String(), Count: dropped})
 		}
-		st.Traffic = admin.Traffic{Published: t.Published, Refused: t.Refused, QoS0Lost: t.QoS0Lost}
+		st.Traffic = admin.Traffic{Published: t.Published, Refused: t.Refused, Forbidden: t.Forbidden, QoS0Lost: t.QoS0Lost}
 		st.Checks = admin.Checks{Rounds: k.Rounds, Accounts: k.Accounts, Imbalances: k.Found, Which: []admin.Imbalance{}}
 		if ended := l.ledger.ended; k.Rounds > 0 {
 			ended = ended.UTC()
@@ -138,6 +138,9 @@ func (c *control) Status() *admin.Status {
 	})
 	if !ok {
 		return nil
+	}
+	if s.gate != nil {
+		st.Traffic.NotLetIn = s.gate.refused.Load()
 	}
 	st.Bytes = s.store.size()
 	st.Taken = time.Now().UTC()

@@ -33,6 +33,9 @@ type loop struct {
 
 	ledger ledger
 
+	forbidden   scarce
+	confineFrom uint64 // the session from which on subscriptions are to be looked at; 0: none are
+
 	lookAt journal.Position // of the journal's end, from which on the disk is looked at; 0: not for that
 
 	timer   *time.Timer // wakes the loop for the core
@@ -76,6 +79,7 @@ func (l *loop) turn() (again bool) {
 		l.handle(now)
 	}
 	l.tick(now)
+	confining := l.confine(now)
 	l.core.Flush(now)
 	l.commit(durable)
 	l.grown()
@@ -88,7 +92,7 @@ func (l *loop) turn() (again bool) {
 	l.arm(now)
 	// What came while old work was worked through has used up its wake-up.
 	more := l.next < len(l.work) || l.in.waiting()
-	return saving || walking || more && !behind || l.timerAt != 0 && l.timerAt <= now
+	return saving || walking || confining || more && !behind || l.timerAt != 0 && l.timerAt <= now
 }
 
 // fetch takes what has come in, once all that came before is worked through.
@@ -182,6 +186,10 @@ func (l *loop) tell() {
 			}
 		case broker.NoticeNotNow:
 			l.s.log.Error("the queue of a session cannot be read now; the connection ends, and the messages wait", "client", n.ClientID, "error", n.Text)
+		case broker.NoticeForbidden:
+			if more, ok := l.forbidden.now(time.Now()); ok {
+				l.s.log.Warn("not allowed", append([]any{"client", n.ClientID, "what", n.Text}, unsaid(more)...)...)
+			}
 		case broker.NoticeLimit:
 			l.s.log.Warn("a queue has reached its limit", "client", n.ClientID, "what", n.Text, "count", n.Count)
 		default:

@@ -14,8 +14,9 @@ import (
 // Options say how to run a broker. Zero values take the defaults in parentheses.
 type Options struct {
 	Listen         []string // addresses, see package listen (127.0.0.1:1883)
-	AllowAnonymous bool     // listening beyond this machine without authentication is meant
+	AllowAnonymous bool     // who does not say who it is may connect, also from beyond this machine
 	TLS            listen.TLS
+	Auth           Auth
 	Origins        []string // of web pages that may use WebSockets, see [listen.Options]
 
 	// Listeners are open already, and the server closes them: for what package
@@ -119,6 +120,7 @@ func (o *Options) core() broker.Config {
 		TopicAliasMax:    uint16(max(o.TopicAliasMaximum, 0)),
 		KeepAliveMax:     o.KeepAliveMax,
 		QueueQoS0:        o.QueueQoS0,
+		AnyUser:          o.Auth.AnyUser,
 		RefuseGrace:      broker.Time(o.RefuseGrace.Milliseconds()),
 		Limits:           o.Limits,
 		VolatileMemory:   o.VolatileMemory,

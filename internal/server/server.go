@@ -27,6 +27,7 @@ type Server struct {
 	store   *storage
 	loop    *loop
 	control *control // nil: no files to hold
+	gate    *gate    // nil: nobody is asked who it is
 	conns   conn.Config
 	places  []listen.Address // of the first listeners
 	started time.Time
@@ -75,11 +76,21 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var users *gate
+	if o.Auth.any() {
+		if users, err = newGate(&o); err != nil {
+			return nil, err
+		}
+	}
 	store, core, err := open(&o)
 	if err != nil {
 		return nil, err
 	}
 	s := assemble(o, store, core)
+	if users != nil {
+		s.gate, s.conns.Gate = users, users
+		s.loop.confineFrom = 1
+	}
 	s.conns.Pollers = conn.NewPollers(runtime.GOMAXPROCS(0) / 2)
 	s.loop.save.meta.Applied = store.state.Meta().Applied
 
@@ -160,9 +171,9 @@ func (o *Options) addresses() ([]listen.Address, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !a.Local() && !o.AllowAnonymous && !(a.TLS && o.TLS.ClientCA != "") {
+		if !a.Local() && !o.AllowAnonymous && o.Auth.Passwords == "" && !(a.TLS && o.TLS.ClientCA != "") {
 			return nil, fmt.Errorf("listen on %s: other machines could connect, and there is no authentication; "+
-				"listen on 127.0.0.1, or with TLS and ask for certificates of the clients, "+
+				"listen on 127.0.0.1, or have clients say who they are with passwords or, over TLS, certificates, "+
 				"or say --allow-anonymous if everybody who can reach it may publish and subscribe", a)
 		}
 		list = append(list, a)
@@ -182,6 +193,11 @@ func (s *Server) run() {
 	s.store.saving.begin(s.noDescriptor("the checkpoint store", "no checkpoint is made"))
 	s.background.Go(s.watchDisk)
 	s.background.Go(s.watchClock)
+	if s.gate != nil {
+		s.gate.tell(s.gate.users.Load())
+		s.gate.open(s.stop, &s.background)
+		s.background.Go(s.watchUsers)
+	}
 	if s.opt.Sync.Mode == journal.SyncInterval {
 		s.background.Go(s.syncAtIntervals)
 	}

@@ -31,6 +31,8 @@ type command struct {
 	Expiry    uint32 `json:"expiry,omitempty"` // seconds, MQTT 5
 	KeepAlive int    `json:"keepalive,omitempty"`
 	Will      *will  `json:"will,omitempty"`
+	User      string `json:"user,omitempty"`
+	Password  string `json:"password,omitempty"`
 	Over      string `json:"over,omitempty"` // "tls", "ws" or "wss"; empty: TCP
 	CA        string `json:"ca,omitempty"`   // file with the authority of the broker's certificate
 

@@ -53,6 +53,9 @@ func (p *pahoGo5) connect(c command) {
 		}
 		cfg.ServerUrls, cfg.TlsCfg, cfg.AttemptConnection = []*url.URL{u}, config, nil
 	}
+	if c.User != "" {
+		cfg.ConnectUsername, cfg.ConnectPassword = c.User, []byte(c.Password)
+	}
 	if w := c.Will; w != nil {
 		cfg.WillMessage = &paho.WillMessage{Topic: w.Topic, Payload: []byte(w.Payload), QoS: w.QoS, Retain: w.Retain}
 		cfg.WillProperties = &paho.WillProperties{}

@@ -46,6 +46,9 @@ func (p *pahoGo3) connect(c command) {
 		o.SetTLSConfig(config)
 		o.CustomOpenConnectionFn = nil
 	}
+	if c.User != "" {
+		o.SetUsername(c.User).SetPassword(c.Password)
+	}
 	if w := c.Will; w != nil {
 		o.SetBinaryWill(w.Topic, []byte(w.Payload), w.QoS, w.Retain)
 	}

@@ -66,6 +66,10 @@ const commands = {
       reconnectPeriod: 200,
       connectTimeout: 20000
     }
+    if (c.user) {
+      options.username = c.user
+      options.password = c.password
+    }
     if (c.over) {
       options.protocol = { tls: 'mqtts', ws: 'ws', wss: 'wss' }[c.over]
       if (c.over !== 'tls') options.path = '/mqtt'

@@ -85,6 +85,8 @@ class Driver:
         m = self.client
         if over in ("tls", "wss"):
             m.tls_set(ca_certs=c["ca"])
+        if c.get("user"):
+            m.username_pw_set(c["user"], c["password"])
         m.on_connect = self.on_connect
         m.on_disconnect = self.on_disconnect
         m.on_subscribe = self.on_subscribe

@@ -139,7 +139,6 @@ func render(r *conformance.Report, tags map[string][]string) string {
 // nowhere says of statements that no file implements why that is so.
 var nowhere = map[conformance.Version]map[string]string{
 	conformance.V311: {
-		"MQTT-3.3.5-2": "there are no rules yet about who may publish where",
 		"MQTT-7.0.0-1": "there are no bridges yet: Holdfast is a server only",
 		"MQTT-7.0.0-2": "there are no extensions that a client has to know",
 	},

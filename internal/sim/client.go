@@ -48,6 +48,7 @@ type client struct {
 	oldAlive   int64
 	tried      bool // there was a CONNECT without an answer since then
 	newest     int  // of its connections that the broker has taken
+	ownedBy    int  // the connection by which it knows of a session that is kept; 0: none
 	overtaken  int  // the connection that was taken when an earlier one came
 	tainted    bool // the broker may have lost what it knew of it
 	unreadable int  // deliveries that could not be read from the disk
@@ -190,6 +191,9 @@ func (c *client) act() {
 			c.drop()
 		}
 		return
+	}
+	if s.users && w.node.life != nil && w.chance(20) {
+		w.node.life.intrude(w.clients[w.rng.IntN(len(w.clients))])
 	}
 	if w.oneIn(s.diskFull) && s.budget == 0 && w.node.life != nil {
 		full := w.chance(50)
@@ -463,6 +467,10 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 		c.epoch = w.model.begin(c, c.durable && !(c.version != packet.V5 && c.sentClean))
 		clear(c.inbound)
 		clear(c.refused)
+	}
+	c.ownedBy = 0
+	if c.epoch.durable {
+		c.ownedBy = k.no
 	}
 	c.forceClean, c.fleeting = false, !c.epoch.durable
 	c.lastAlive = max(c.lastAlive, k.attachedAt)

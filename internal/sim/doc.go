@@ -37,6 +37,7 @@
 //     that stop reading; receive maximum, maximum packet size, message and session expiry, wills with delays, retained messages with
 //     expiry, no local, subscription identifiers, shared groups whose members leave with
 //     messages in flight; another session expiry in DISCONNECT, errors in PUBACK and PUBREC
+//   - users: each client is one, and others say its identifier
 //   - limits: reject, drop-oldest, drop-newest, in messages and bytes; QoS 0 queued; what
 //     a clean session may keep in memory
 //

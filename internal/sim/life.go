@@ -186,7 +186,10 @@ func (l *life) turn() {
 	}
 	l.attached()
 	for _, link := range l.core.Ready() {
-		c := link.Peer.(*conn)
+		c, ok := link.Peer.(*conn)
+		if !ok {
+			continue // an intruder, who has been heard
+		}
 		c.held = append(c.held, link.Take(nil)...)
 	}
 	l.lose()

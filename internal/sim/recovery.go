@@ -118,6 +118,7 @@ func (l *life) recover() {
 	l.balance("recovery")
 	l.core.Start(l.time())
 	l.balance("start")
+	l.owned()
 	w.report.Gaps += gaps
 	if l.tight {
 		l.full, w.diskWasFull = true, true

@@ -399,6 +399,7 @@ func (s *scratch) input(k *conn, items []any) *broker.Input {
 			w.log("%s>broker %s", k.c.id, describe(p))
 		case packet.Packet:
 			if q, is := p.(*packet.Connect); is {
+				in.Grant = k.c.grant()
 				k.known = k.life.knows(q)
 				if k.no < k.c.newest {
 					k.c.overtaken, k.c.tried = k.c.newest, true

@@ -71,7 +71,10 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 		s = c.sessions.get(id) // one without durable state ended with its connection
 	}
 	if s != nil && (p.CleanStart || s.expiredBy(c.now)) { // [MQTT-3.1.2-4] [MQTT-4.1.0-2]
-		c.end(s, DropSessionExpired)
+		if !c.end(s, DropSessionExpired) {
+			c.refuseConnect(l, packet.ServerBusy, "the session of before cannot be ended now")
+			return
+		}
 		s = nil
 	}
 	expiry := c.expiryOf(p)
@@ -254,18 +257,23 @@ func (c *Core) detach(l *Link, mode willMode, expiry *uint32) {
 		top := s.queue.Top()
 		c.commit(&record.SessionClosed{SID: s.sid, At: uint64(c.now), Expiry: s.expiry, Sent: top})
 	}
-	if ends {
-		c.end(s, DropSessionExpired)
-		return
+	switch {
+	case !ends:
+		c.armExpiry(s)
+	case !c.end(s, DropSessionExpired):
+		c.endLater(s)
 	}
-	c.armExpiry(s)
 }
 
 // end ends a session: what waits goes to the ledger with reason why, its
-// subscriptions are gone, and nothing of it stays.
-func (c *Core) end(s *Session, why DropReason) {
+// subscriptions are gone, and nothing of it stays. It is false, and nothing has ended, when
+// what others have to get of its queue cannot be read now.
+func (c *Core) end(s *Session, why DropReason) bool {
 	c.recordAcks(s)
-	c.returnAll(s)
+	if err := c.returnAll(s); err != nil {
+		c.notice(NoticeNotNow, s.clientID, fmt.Sprintf("its end waits: %v", err), 0)
+		return false
+	}
 	if n := s.queue.Len(); n > 0 && s.durable() {
 		c.notice(NoticeExpired, s.clientID, why.String(), uint64(n))
 	}
@@ -281,6 +289,14 @@ func (c *Core) end(s *Session, why DropReason) {
 	for _, g := range groups {
 		c.groupLeft(g)
 	}
+	return true
+}
+
+// endLater has Tick end a session for which that was not possible now.
+func (c *Core) endLater(s *Session) {
+	const again = 10_000
+	s.timerAt = c.now + again
+	c.timers.add(s.timerAt, s)
 }
 
 // applyEnded removes s from everything.

@@ -113,7 +113,9 @@ func (c *Core) Purge(clientID string) error {
 	if s == nil {
 		return fmt.Errorf("broker: there is no session %q", clientID)
 	}
-	c.end(s, DropPurged)
+	if !c.end(s, DropPurged) {
+		return fmt.Errorf("broker: session %q: %w", clientID, ErrNotNow)
+	}
 	return nil
 }
 

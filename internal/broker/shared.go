@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -290,14 +291,16 @@ func (c *Core) endLent(g *Session) {
 }
 
 // returnAll gives back to their groups what a session that ends had from them
-// and did not acknowledge. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5].
-func (c *Core) returnAll(s *Session) {
+// and did not acknowledge. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5]. With an
+// error that wraps [ErrNotNow] nothing has happened: what it has from them may be in what
+// cannot be read.
+func (c *Core) returnAll(s *Session) error {
 	if s.group() != nil || !s.queue.Shared() {
-		return
+		return nil
 	}
 	back := map[uint64]*record.Queued{}
 	var order []uint64
-	_ = s.queue.Each(c.loader(s), func(n uint64, e *session.Entry, _ session.State) bool {
+	err := s.queue.Each(c.loader(s), func(n uint64, e *session.Entry, _ session.State) bool {
 		g := c.bySID.get(e.Attr.Group)
 		if e.Attr.Group == 0 || g == nil || g.ended {
 			return true
@@ -322,9 +325,13 @@ func (c *Core) returnAll(s *Session) {
 		}
 		return true
 	})
+	if errors.Is(err, ErrNotNow) { // which only what is durable, and in the checkpoint store, has
+		return err
+	}
 	for _, sid := range order {
 		c.commit(back[sid])
 	}
+	return nil // what is damaged is accounted for with the session
 }
 
 // groupVolatile gives a message to a group in so far as that is not durable state.

@@ -119,7 +119,9 @@ func (c *Core) Tick(now Time) {
 				c.armExpiry(x)
 				break
 			}
-			c.end(x, DropSessionExpired)
+			if !c.end(x, DropSessionExpired) {
+				c.endLater(x)
+			}
 		case *will:
 			if x.holds(t.at) {
 				c.publishWill(x)

@@ -110,3 +110,73 @@ func TestQueueUnreadableForGood(t *testing.T) {
 		t.Errorf("%d wait, %d are damaged", total.Queued, total.Ledger[DropDamaged])
 	}
 }
+
+// A session does not end while it cannot be read what it had from a group and others have to
+// get now: neither when its time is over nor for a clean start.
+func TestEndUnreadableForNow(t *testing.T) {
+	const messages = 2*session.ChunkEntries + 10
+	d := newDriver(Config{MaxInflight: 65535})
+	connect := func(name string, p packet.Connect) *client {
+		c := d.dial(name, packet.V5, 0)
+		p.Version, p.ClientID, p.ReceiveMaximum = packet.V5, name, 65535
+		d.packet(c, &p)
+		d.settle()
+		return c
+	}
+	member := func(name string, expiry uint32) *client {
+		c := connect(name, packet.Connect{SessionExpiry: expiry})
+		d.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "$share/g/t", QoS: 1}}})
+		d.settle()
+		return c
+	}
+	d.lose(member("b", 3600), CauseLost)
+	a := member("a", 10)
+	p := connect("p", packet.Connect{CleanStart: true})
+	for i := range messages {
+		d.publish(p, packet.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i + 1), Payload: []byte(fmt.Sprint(i))})
+	}
+	d.settle()
+	d.lose(a, CauseLost)
+	d.lose(p, CauseLost)
+	d.settle()
+	if info, _ := d.core.Session("a"); info.Waiting != messages {
+		t.Fatalf("%d wait for the member", info.Waiting)
+	}
+	d.checkpoint()
+	if err := d.restart(0); err != nil {
+		t.Fatal(err)
+	}
+	d.take()
+
+	d.unread = fmt.Errorf("%w: too many open files", ErrNotNow)
+	d.advance(11_000)
+	if info, ok := d.core.Session("a"); !ok || info.Waiting != messages {
+		t.Errorf("%d wait for the member, whose session is there: %v", info.Waiting, ok)
+	}
+	if len(d.notices) != 1 || d.notices[0].Kind != NoticeNotNow {
+		t.Errorf("the notices are %+v", d.notices)
+	}
+	connect("a", packet.Connect{CleanStart: true})
+	if out := strings.Join(d.take(), "\n"); !strings.Contains(out, "CONNACK 0x89") {
+		t.Errorf("a clean start is answered %q", out)
+	}
+
+	d.unread = nil
+	d.advance(10_000)
+	if _, ok := d.core.Session("a"); ok {
+		t.Error("the session does not end")
+	}
+	got := 0
+	d.see = func(_ *client, e *Effect) {
+		if e.Kind == EffDeliver {
+			got++
+		}
+	}
+	connect("b", packet.Connect{SessionExpiry: 3600})
+	if got != messages {
+		t.Errorf("%d of %d messages came to the other member", got, messages)
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
+	}
+}

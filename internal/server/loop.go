@@ -185,7 +185,7 @@ func (l *loop) tell() {
 				l.s.log.Error("the account of a session does not balance: "+defect, "client", n.ClientID, "what", n.Text)
 			}
 		case broker.NoticeNotNow:
-			l.s.log.Error("the queue of a session cannot be read now; the connection ends, and the messages wait", "client", n.ClientID, "error", n.Text)
+			l.s.log.Error("the queue of a session cannot be read now; its connection ends, and the messages wait", "client", n.ClientID, "error", n.Text)
 		case broker.NoticeForbidden:
 			if more, ok := l.forbidden.now(time.Now()); ok {
 				l.s.log.Warn("not allowed", append([]any{"client", n.ClientID, "what", n.Text}, unsaid(more)...)...)

@@ -315,7 +315,7 @@ func (in *importer) line(l *line) error {
 	}
 	switch l.Type {
 	case typeSession:
-		in.session(l)
+		return in.session(l)
 	case typeGroup:
 		in.group(l)
 	case typeSubscription:
@@ -345,7 +345,7 @@ func (in *importer) line(l *line) error {
 }
 
 // session begins a session, after its subscriptions came.
-func (in *importer) session(l *line) {
+func (in *importer) session(l *line) error {
 	in.finish()
 	in.owner, in.out, in.left = l, &in.result.Counts, broker.NeverExpires
 	switch {
@@ -358,11 +358,14 @@ func (in *importer) session(l *line) {
 		if in.o.Conflict == Skip {
 			in.out = &in.result.Skipped
 		} else {
-			_ = in.core.Purge(l.Session) // it is there
+			if err := in.core.Purge(l.Session); err != nil {
+				return err
+			}
 			in.result.Replaced.Sessions++
 		}
 	}
 	in.out.Sessions++
+	return nil
 }
 
 // begin makes the session whose subscriptions have all come.

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"slices"
-
 	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
@@ -93,44 +91,6 @@ type Stats struct {
 func (c *Core) Stats() Stats {
 	return Stats{Sessions: c.bySID.count - len(c.groups), Groups: len(c.groups), Connected: c.online,
 		Waiting: c.counts.Queued, Retained: c.retained.Len()}
-}
-
-// SessionInfo describes one session.
-type SessionInfo struct {
-	ClientID  string
-	User      string // to whom it belongs; "": nobody
-	Durable   bool
-	Connected bool
-	Expiry    uint32 // seconds
-	ClosedAt  Time
-	Waiting   int
-	Inflight  int
-	Bytes     uint64 // of the queue, when it has a limit in bytes
-	Subs      []string
-	Counts    Counts
-}
-
-// Session looks a session up by its client identifier; a group by
-// "$share/name/filter".
-func (c *Core) Session(clientID string) (SessionInfo, bool) {
-	s := c.sessions.get(clientID)
-	if s == nil {
-		for _, g := range c.groups {
-			if g.clientID == clientID {
-				s = g
-			}
-		}
-	}
-	if s == nil {
-		return SessionInfo{}, false
-	}
-	info := SessionInfo{ClientID: s.clientID, User: c.ownerOf(s), Durable: s.durable(), Connected: s.link() != nil, Expiry: s.expiry, ClosedAt: s.closedAt,
-		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts()}
-	for sub := s.subs; sub != nil; sub = sub.next {
-		info.Subs = append(info.Subs, sub.filter)
-	}
-	slices.Reverse(info.Subs)
-	return info, true
 }
 
 // String names the reason as the ledger shows it.

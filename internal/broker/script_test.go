@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"github.com/holdfast-mqtt/holdfast/internal/topic"
 )
 
@@ -401,6 +402,41 @@ var commands = map[string]func(d *driver, a *arguments) error{
 		return nil
 	},
 	"account": doAccount,
+	"remove": func(d *driver, a *arguments) error {
+		d.print("removed: %v", d.core.Remove(d.now, a.next()))
+		return nil
+	},
+	"remove-waiting": func(d *driver, a *arguments) error {
+		n, err := d.core.RemoveWaiting(d.now, a.next())
+		d.print("removed: %d %v", n, err)
+		return nil
+	},
+	"declare": func(d *driver, a *arguments) error {
+		var subs []record.Subscribed
+		for _, filter := range a.all("filter") {
+			subs = append(subs, record.Subscribed{Filter: filter, QoS: byte(a.number("qos", 0))})
+		}
+		d.print("declared: %v", d.core.Declare(d.now, a.next(), a.str("user-name", ""), uint32(a.number("expiry", 0)), subs))
+		return nil
+	},
+	"list": func(d *driver, _ *arguments) error {
+		for sid := uint64(1); sid != 0; {
+			sid = d.core.SessionsSlice(sid, 2, func(s SessionInfo) {
+				d.print("%s: user %q, group %v, connected %v, expiry %d, waiting %d", s.ClientID, s.User, s.Group, s.Connected, s.Expiry, s.Waiting)
+			})
+		}
+		return nil
+	},
+	"peek": func(d *driver, a *arguments) error {
+		list, err := d.core.Deliveries(a.next(), int(a.number("most", 100)))
+		for _, x := range list {
+			d.print("delivery %d at QoS %d, sent %v, received %v", x.Number, x.QoS, x.Sent, x.Received)
+		}
+		if err != nil {
+			d.print("error: %v", err)
+		}
+		return nil
+	},
 	"recheck": func(d *driver, a *arguments) error {
 		users := a.all("user-name")
 		n := d.core.Recheck(d.now, a.number("edition", 0), func(user string) bool { return slices.Contains(users, user) })

@@ -160,6 +160,7 @@ func (c *Core) sendRetained(s *Session, sub *subscription) {
 		}
 		qos := min(r.qos, sub.qos)
 		switch {
+		case qos == 0 && s.link() == nil: // declared: there is nobody to send it to
 		case qos == 0:
 			if s.link().full || len(s.link().effects) >= maxBurst {
 				c.counts.QoS0Lost++
@@ -228,7 +229,7 @@ func (q *retainedQueue) flush() {
 			q.c.recordAcks(q.s) // as makeRoom does
 		}
 		q.r.SID = q.s.sid
-		q.s.link().after = max(q.s.link().after, q.c.commit(&q.r))
+		q.commit(&q.r)
 		q.r.Entries, q.size = q.r.Entries[:0], 0
 	}
 }
@@ -237,7 +238,14 @@ func (q *retainedQueue) end() {
 	q.flush()
 	q.s.limited = q.s.limited || q.told
 	if q.refused > 0 {
-		q.s.link().after = max(q.s.link().after, q.c.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)}))
+		q.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)})
+	}
+}
+
+func (q *retainedQueue) commit(r record.Record) {
+	pos := q.c.commit(r)
+	if l := q.s.link(); l != nil {
+		l.after = max(l.after, pos)
 	}
 }
 

@@ -43,14 +43,15 @@ type node struct {
 	sealed, written, saved stamped // of the batches sealed and written last, and of the checkpoint
 	wallUnset              bool
 
-	shadow  shadow
-	flips   []flip
-	lost    *astray    // a file that is missing; nil: none
-	before  *vfs.MemFS // of the checkpoint store, before its newest checkpoint; nil: not kept
-	newest  *vfs.MemFS // ... as it is, when it has forgotten that; nil: it has not
-	copying bool       // the operations on the disk are the world's, not the broker's
-	tenant  int        // bytes on the disk that are somebody else's
-	spent   bool       // what is kept on the disk for a start that finds it full
+	shadow   shadow
+	flips    []flip
+	survived int        // of flips: so many were there when a process started
+	lost     *astray    // a file that is missing; nil: none
+	before   *vfs.MemFS // of the checkpoint store, before its newest checkpoint; nil: not kept
+	newest   *vfs.MemFS // ... as it is, when it has forgotten that; nil: it has not
+	copying  bool       // the operations on the disk are the world's, not the broker's
+	tenant   int        // bytes on the disk that are somebody else's
+	spent    bool       // what is kept on the disk for a start that finds it full
 
 	asleep   int64 // the machine sleeps, or slept last, from this virtual time
 	awake    int64 // ... to this one

@@ -80,6 +80,7 @@ func (l *life) recover() {
 	if l.n.newest != nil {
 		w.report.Regained++
 	}
+	l.n.survived = len(l.n.flips)
 	l.n.newest = nil
 	l.n.lost = nil // nobody misses it: it had nothing that was promised, or the shadow knows
 	if len(rec.Damaged) > 0 && len(l.n.flips) == 0 {

@@ -153,13 +153,15 @@ func (n *node) forgetTail(node *inode) {
 	}
 }
 
-// restore puts back what flipped, as an operator does with a backup.
+// restore puts back what flipped since the last start, as an operator does with a backup. What
+// flipped before may be in files that were rewritten since, under the same name.
 func (n *node) restore() {
-	for i := range n.flips {
-		f := &n.flips[i]
-		if node := n.disk.names[f.name]; node != nil && f.off < len(node.data) {
-			f.toggle(node)
+	fresh := n.flips[n.survived:]
+	for i := range fresh {
+		if node := n.disk.names[fresh[i].name]; node != nil && fresh[i].off < len(node.data) {
+			fresh[i].toggle(node)
 		}
 	}
-	n.flips = nil
+	n.flips = n.flips[:n.survived]
+	n.survived = 0 // if it is refused again, all that is left is put back
 }

@@ -44,7 +44,17 @@ func (d door) failed(err error) error {
 
 // ask returns the body of the answer.
 func (d door) ask(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://broker"+path, nil)
+	return d.say(ctx, method, path, nil)
+}
+
+// refusal is what the broker says to what it was asked for and does not do.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// say is ask with a body.
+func (d door) say(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://broker"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +69,14 @@ func (d door) ask(ctx context.Context, method, path string) (io.ReadCloser, erro
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 		resp.Body.Close()
+		for _, p := range problems {
+			if resp.StatusCode == p.code {
+				return nil, p.err
+			}
+		}
+		if resp.StatusCode == http.StatusUnprocessableEntity {
+			return nil, refusal(strings.TrimSpace(string(text)))
+		}
 		return nil, fmt.Errorf("it answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
 	}
 	return resp.Body, nil

@@ -11,6 +11,7 @@ import (
 
 // fake is a broker that holds.
 type fake struct {
+	Sessions // nil but where a test asks
 	released chan struct{}
 	err      error
 	status   *Status

@@ -28,6 +28,7 @@ func NewServer(b Broker, log *slog.Logger) *Server {
 	mux.HandleFunc("POST /v1/hold", s.hold)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /metrics", s.metrics)
+	s.handleSessions(mux)
 	s.http.Handler = mux
 	s.http.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return s

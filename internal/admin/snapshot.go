@@ -30,4 +30,5 @@ type Broker interface {
 	Hold(ctx context.Context) (s Snapshot, release func(), err error)
 	// Status tells how it is; nil when the broker ends.
 	Status() *Status
+	Sessions
 }

@@ -88,6 +88,7 @@ type root struct {
 	Demo        DemoCmd        `cmd:"" help:"Show what is kept and what is not: starts a broker, kills it, counts."`
 	Bench       BenchCmd       `cmd:"" help:"Load brokers and measure them; what was lost is counted."`
 	Status      StatusCmd      `cmd:"" help:"Ask a running broker how it is, and whether its ledger balances."`
+	Sessions    SessionsCmd    `cmd:"" help:"See, peek into, remove and declare the sessions of a running broker."`
 	Backup      BackupCmd      `cmd:"" help:"Copy a data folder, also of a running broker, and verify the copy."`
 	Restore     RestoreCmd     `cmd:"" help:"Make a data folder of a backup."`
 	Dump        DumpCmd        `cmd:"" help:"Print what a data folder holds: records, or the state."`

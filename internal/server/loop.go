@@ -33,6 +33,8 @@ type loop struct {
 
 	ledger ledger
 
+	promises []promise // of changes that operators wait for
+
 	forbidden   scarce
 	confineFrom uint64 // the session from which on subscriptions are to be looked at; 0: none are
 
@@ -69,6 +71,7 @@ func (l *loop) turn() (again bool) {
 	}
 	durable := broker.Position(l.journal.Durable())
 	l.out.durable(durable)
+	l.keep()
 	l.fetch()
 	if l.ended {
 		return false
@@ -82,6 +85,7 @@ func (l *loop) turn() (again bool) {
 	confining := l.confine(now)
 	l.core.Flush(now)
 	l.commit(durable)
+	l.keep()
 	l.grown()
 	l.balance(now)
 	l.tell()

@@ -447,6 +447,9 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 	if p.Code == packet.ServerUnavailable {
 		return // it is shutting down
 	}
+	if p.Code == packet.ServerBusy && w.swarm.readErrors > 0 {
+		return // it cannot read what others are to get of the session that shall end
+	}
 	if p.Code != packet.Success {
 		w.fail("CONNECT of %s is refused: %v %s", c.id, p.Code, p.Reason)
 	}

@@ -443,6 +443,7 @@ const (
 	NoticeDamaged                          // stored deliveries cannot be read
 	NoticeUnbalanced                       // an account does not balance, see BalanceSlice; ClientID "": that of the whole broker
 	NoticeNotNow                           // stored deliveries cannot be read now, and the connection ends
+	NoticeUnreadable                       // a delivery could not be made, because its message cannot be read
 	NoticeForbidden                        // a client asked for what it may not; once per connection
 )
 

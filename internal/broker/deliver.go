@@ -116,7 +116,10 @@ func (c *Core) behind(s *Session, pos Position) {
 // place in the window and goes to the ledger [MQTT-3.1.2-25].
 func (c *Core) undelivered(s *Session, u *Undelivered) {
 	if u.Number < s.queue.Head() || u.Number >= s.queue.Sent() || s.queue.StateOf(u.Number) == session.Done {
-		return
+		return // also where its client answered it before it came again, and its segment is gone
+	}
+	if u.Why == DropDamaged {
+		c.notice(NoticeUnreadable, s.clientID, "a stored message that was to be sent cannot be read: it is in the ledger", 1)
 	}
 	c.dropOne(s, u.Number, u.Why)
 }

@@ -180,3 +180,39 @@ func TestEndUnreadableForNow(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of a message that cannot be read when it is to be sent the operator hears once it is in the
+// ledger; not when its client has answered it already, and its segment is gone for that.
+func TestUnreadableWhenItIsSent(t *testing.T) {
+	d := newDriver(Config{})
+	c := d.dial("c", packet.V5, 0)
+	d.packet(c, &packet.Connect{Version: packet.V5, ClientID: "c", SessionExpiry: 3600})
+	d.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "t", QoS: 1}}})
+	d.settle()
+	var numbers []uint64
+	d.see = func(_ *client, e *Effect) {
+		if e.Kind == EffDeliver {
+			numbers = append(numbers, e.Number)
+		}
+	}
+	for i := range 2 {
+		d.publish(c, packet.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i + 1), Payload: []byte("x")})
+		d.settle()
+	}
+	if len(numbers) != 2 {
+		t.Fatalf("%d messages were sent", len(numbers))
+	}
+	d.ack(c, packet.Ack{Kind: packet.PUBACK, ID: 1})
+	unreadable := func(number uint64) {
+		d.core.Handle(d.now, &Input{Link: c.link, Ops: []Op{{OpUndeliver, 1}}, Undelivered: []Undelivered{{number, DropDamaged}}})
+		d.settle()
+	}
+	unreadable(numbers[0])
+	if len(d.notices) > 0 {
+		t.Errorf("of one that was answered: %+v", d.notices)
+	}
+	unreadable(numbers[1])
+	if len(d.notices) != 1 || d.notices[0].Kind != NoticeUnreadable || d.core.Totals().Ledger[DropDamaged] != 1 {
+		t.Errorf("of one that was not: %+v, %d in the ledger", d.notices, d.core.Totals().Ledger[DropDamaged])
+	}
+}

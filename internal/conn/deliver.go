@@ -74,7 +74,9 @@ func (w *writer) load(e *broker.Effect) (expires int64, ok bool) {
 	if err != nil {
 		// Also when the next try might succeed: a disk that fails reads rarely
 		// mends itself, and a message that is tried for ever blocks all behind it.
-		w.c.cfg.Logger.Error("a stored message cannot be read and is not delivered",
+		// Its client may have answered it already, if it is one that is sent again: the core
+		// knows, and says what that means.
+		w.c.cfg.Logger.Warn("a stored message cannot be read and is not sent",
 			"position", uint64(e.Pos), "client", w.c.client, "error", err)
 		w.report(e, broker.DropDamaged)
 		return 0, false

@@ -190,6 +190,8 @@ func (l *loop) tell() {
 			}
 		case broker.NoticeNotNow:
 			l.s.log.Error("the queue of a session cannot be read now; its connection ends, and the messages wait", "client", n.ClientID, "error", n.Text)
+		case broker.NoticeUnreadable:
+			l.s.log.Error("a message is not delivered", "client", n.ClientID, "what", n.Text)
 		case broker.NoticeForbidden:
 			if more, ok := l.forbidden.now(time.Now()); ok {
 				l.s.log.Warn("not allowed", append([]any{"client", n.ClientID, "what", n.Text}, unsaid(more)...)...)

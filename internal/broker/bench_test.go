@@ -71,7 +71,18 @@ func publishes(n int, qos byte, topic string) *Input {
 }
 
 // BenchmarkIngest is QoS 1 to one absent session, 100 messages an input.
-func BenchmarkIngest(b *testing.B) {
+func BenchmarkIngest(b *testing.B) { benchIngest(b, nil, 1) }
+
+// BenchmarkIngestAllowed is the same where a rule has to allow it: each publisher has one
+// topic, or two in turn.
+func BenchmarkIngestAllowed(b *testing.B) {
+	rule := &access{publish: []string{"bench/#"}}
+	for _, topics := range []int{1, 2} {
+		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) { benchIngest(b, rule, topics) })
+	}
+}
+
+func benchIngest(b *testing.B, rule Access, topics int) {
 	c := newBench(Config{})
 	s := c.connect("away", false)
 	c.receive(s, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "bench/#", QoS: 1}}})
@@ -81,6 +92,14 @@ func BenchmarkIngest(b *testing.B) {
 	for i := range in {
 		in[i] = publishes(100, 1, fmt.Sprintf("bench/p%d", i))
 		in[i].Link = c.connect(fmt.Sprint("p", i), true)
+		if rule != nil {
+			in[i].Link.rights = &rights{user: "p", access: rule}
+		}
+		for k := range in[i].Publishes {
+			if k%topics != 0 {
+				in[i].Publishes[k].Topic = fmt.Appendf(nil, "bench/q%d", i)
+			}
+		}
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

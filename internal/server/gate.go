@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,7 +192,7 @@ func (g *gate) refuse(c *conn.Conn, p *packet.Connect, code packet.Reason, why s
 			text = code.String()
 		}
 		g.log.Warn("a client was not let in",
-			append([]any{"client", p.ClientID, "user", p.Username, "remote", c.Remote(), "why", text}, unsaid(more)...)...)
+			append([]any{"client", brief(p.ClientID), "user", brief(p.Username), "remote", c.Remote(), "why", text}, unsaid(more)...)...)
 	}
 	return &broker.Grant{Code: code, Detail: why}
 }
@@ -206,6 +207,16 @@ type scarce struct {
 }
 
 const saidInASecond = 10
+
+// brief is what the log gets of a text that somebody chose who may not be let in: names and
+// topics can have 64 KiB.
+func brief(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
 
 // unsaid tells in the log how many more there were.
 func unsaid(n int) []any {

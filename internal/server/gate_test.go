@@ -442,3 +442,14 @@ func TestWrongUsers(t *testing.T) {
 		t.Errorf("the error has the password: %v", err)
 	}
 }
+
+func TestBrief(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "short": "short", strings.Repeat("x", 200): strings.Repeat("x", 200),
+		strings.Repeat("x", 201): strings.Repeat("x", 200) + "...", strings.Repeat("x", 199) + "ü": strings.Repeat("x", 199) + "...",
+	} {
+		if got := brief(text); got != want {
+			t.Errorf("of %d bytes %q is left", len(text), got)
+		}
+	}
+}

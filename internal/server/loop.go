@@ -194,7 +194,7 @@ func (l *loop) tell() {
 			l.s.log.Error("a message is not delivered", "client", n.ClientID, "what", n.Text)
 		case broker.NoticeForbidden:
 			if more, ok := l.forbidden.now(time.Now()); ok {
-				l.s.log.Warn("not allowed", append([]any{"client", n.ClientID, "what", n.Text}, unsaid(more)...)...)
+				l.s.log.Warn("not allowed", append([]any{"client", brief(n.ClientID), "what", brief(n.Text)}, unsaid(more)...)...)
 			}
 		case broker.NoticeLimit:
 			l.s.log.Warn("a queue has reached its limit", "client", n.ClientID, "what", n.Text, "count", n.Count)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"pgregory.net/rapid"
 )
 
@@ -130,9 +131,11 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 	})
 	connect := func(t *rapid.T) {
 		p := w.drawConnect(t)
-		w.packet(w.dial(fmt.Sprint("c", w.id), p.Version, p.MaximumPacketSize), p)
+		c := w.dial(fmt.Sprint("c", w.id), p.Version, p.MaximumPacketSize)
+		w.core.Handle(w.now, &Input{Link: c.link, Ops: []Op{{OpPacket, 1}}, Packets: []packet.Packet{p}, Grant: drawGrant(t)})
 		w.id++
 	}
+	clientID := func(t *rapid.T) string { return rapid.SampledFrom([]string{"A", "B", "C", "D", "E"}).Draw(t, "id") }
 	subscribe := with(func(t *rapid.T, c *client) {
 		s := packet.Subscription{Filter: rapid.SampledFrom(wildFilters).Draw(t, "filter"), QoS: byte(rapid.IntRange(0, 2).Draw(t, "QoS"))}
 		p := &packet.Subscribe{ID: 1}
@@ -174,6 +177,47 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 			}
 			w.packet(c, p)
 		}),
+		"users change": func(t *rapid.T) {
+			user, allowed := rapid.SampledFrom([]string{"u", "v"}).Draw(t, "user"), drawAccess(t)
+			w.core.Recheck(w.now, 0, func(name string) bool { return name == user && rapid.Bool().Draw(t, "is there") })
+			for sid := uint64(1); sid != 0; {
+				sid = w.core.ConfineSlice(w.now, sid, 100_000, func(name, _ string) Access {
+					if name != user {
+						return nil
+					}
+					return allowed
+				})
+			}
+		},
+		"operator removes": func(t *rapid.T) {
+			if rapid.IntRange(0, 2).Draw(t, "really") > 0 {
+				return
+			}
+			if err := w.core.Remove(w.now, clientID(t)); err != nil && err != ErrNoSession {
+				t.Fatal(err)
+			}
+		},
+		"operator removes what waits": func(t *rapid.T) {
+			name := rapid.SampledFrom([]string{"A", "B", "C", "D", "E", "$share/g/a", "$share/g/#", "$share/h/a/+"}).Draw(t, "name")
+			before, _ := w.core.Session(name)
+			n, err := w.core.RemoveWaiting(w.now, name)
+			if err != nil && err != ErrNoSession {
+				t.Fatal(err)
+			}
+			if after, _ := w.core.Session(name); uint64(before.Waiting-after.Waiting) != n || after.Inflight > after.Waiting {
+				t.Fatalf("%d removed: %+v, and then %+v", n, before, after)
+			}
+		},
+		"operator declares": func(t *rapid.T) {
+			var subs []record.Subscribed
+			for _, filter := range rapid.SliceOfNDistinct(rapid.SampledFrom(wildFilters), 1, 3, rapid.ID).Draw(t, "filters") {
+				subs = append(subs, record.Subscribed{Filter: filter, QoS: byte(rapid.IntRange(0, 2).Draw(t, "QoS"))})
+			}
+			user := rapid.SampledFrom([]string{"", "u", "v"}).Draw(t, "user")
+			if err := w.core.Declare(w.now, clientID(t), user, rapid.SampledFrom([]uint32{30, 1000, NeverExpires}).Draw(t, "expiry"), subs); err != nil && err != ErrSessionExists {
+				t.Fatal(err)
+			}
+		},
 		"congested": with(func(t *rapid.T, c *client) {
 			w.op(c, rapid.SampledFrom([]OpKind{OpCongested, OpFlowing}).Draw(t, "output"))
 		}),
@@ -256,6 +300,21 @@ func (w *wild) again(t *rapid.T, do func(down Time) error) {
 	if err := do(down); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// drawGrant draws what authentication finds out; mostly nobody asks.
+func drawGrant(t *rapid.T) *Grant {
+	user := rapid.SampledFrom([]string{"", "", "u", "v"}).Draw(t, "user")
+	if user == "" {
+		return nil
+	}
+	allowed := drawAccess(t)
+	return &Grant{User: user, Access: func(string) Access { return allowed }}
+}
+
+func drawAccess(t *rapid.T) *access {
+	filters := []string{"#", "a/#"}[rapid.IntRange(0, 1).Draw(t, "may publish"):]
+	return &access{publish: filters, subscribe: append([]string{"#", "a/+"}, wildFilters[:rapid.IntRange(0, len(wildFilters)).Draw(t, "may subscribe")]...)}
 }
 
 func drawConfig(t *rapid.T) Config {

@@ -1,13 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -401,6 +404,36 @@ func TestManyKnock(t *testing.T) {
 			t.Errorf("at last they are %v", said)
 		}
 	})
+}
+
+// Hashes that others can read are said, and rules for users that there are not.
+func TestUsersAreLookedAt(t *testing.T) {
+	t.Parallel()
+	file := passwords(t, "alice")
+	var log bytes.Buffer
+	tell := func() string {
+		t.Helper()
+		log.Reset()
+		o := Options{Auth: Auth{Passwords: file, ACL: rules(t, "user alice", "topic a", "user alcie", "topic b")}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		g, err := newGate(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.tell(g.users.Load())
+		return log.String()
+	}
+	if text := tell(); strings.Contains(text, "chmod") || !strings.Contains(text, "users=[alcie]") {
+		t.Errorf("it says %s", text)
+	}
+	if runtime.GOOS == "windows" {
+		return
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text := tell(); !strings.Contains(text, "chmod o-r") {
+		t.Errorf("it says %s", text)
+	}
 }
 
 func TestFewRefusalsAreLogged(t *testing.T) {

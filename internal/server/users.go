@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -52,6 +53,10 @@ func (g *gate) tell(u *users) {
 		attributes = append(attributes, "acl", g.auth.ACL)
 	}
 	g.log.Info("who may connect, and what users may do", attributes...)
+	if info := g.seen[0]; info != nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+		g.log.Warn("everybody on this machine can read the hashes of the passwords, and guess them; let nobody but the broker: chmod o-r",
+			"passwords", g.auth.Passwords)
+	}
 	if u.rules == nil || u.passwords == nil || g.auth.Certificate != NameNowhere {
 		return
 	}

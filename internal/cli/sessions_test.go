@@ -45,7 +45,7 @@ func TestSessions(t *testing.T) {
 		return try(t, append([]string{"sessions", args[0], "--data", data}, args[1:]...)...)
 	}
 	run("list").want(t, ExitOK, "no sessions")
-	run("declare", "plant 9", "-t", "plant/9/#", "-t", "$share/work/jobs", "-q", "2", "-x", "7d", "-u", "alice").want(t, ExitOK, "declared, 2 subscriptions", "for 7d")
+	run("declare", "plant 9", "-t", "plant/9/#", "-t", "$share/crew/jobs", "-q", "2", "-x", "7d", "-u", "alice").want(t, ExitOK, "declared, 2 subscriptions", "for 7d")
 	run("declare", "plant 9", "-t", "a").want(t, ExitFailure, `session "plant 9": the session is there already`)
 	run("declare", "other", "-t", "a/#/b").want(t, ExitFailure, "a/#/b")
 	run("declare", "other", "-t", "a", "-x", "0").want(t, ExitUsage, "expires at once")
@@ -75,11 +75,11 @@ func TestSessions(t *testing.T) {
 	publish("jobs", 1, 5, "job")
 
 	list := run("list")
-	list.want(t, ExitOK, "SESSION", "plant 9", "alice", "expires in 7d", "$share/work/jobs", "shared", "ever", "never expires")
+	list.want(t, ExitOK, "SESSION", "plant 9", "alice", "expires in 7d", "$share/crew/jobs", "shared", "ever", "never expires")
 	if lines := strings.Split(strings.TrimSpace(list.out), "\n"); len(lines) != 4 || !strings.HasPrefix(strings.Join(strings.Fields(lines[1]), " "), "plant 9 alice away 0s, expires in 7d 4 0 4 0 0") {
 		t.Errorf("the list is\n%s", list.out)
 	}
-	for args, want := range map[string]string{"pl*": "plant 9", "--waiting 2": "plant 9", "$share/*/jobs": "$share/work/jobs", "--connected": "", "--away --waiting 1": "plant 9", "x": ""} {
+	for args, want := range map[string]string{"pl*": "plant 9", "--waiting 2": "plant 9", "$share/*/jobs": "$share/crew/jobs", "--connected": "", "--away --waiting 1": "plant 9", "x": ""} {
 		r := run(append([]string{"list", "--json"}, strings.Fields(args)...)...)
 		var ids []string
 		for in := json.NewDecoder(strings.NewReader(r.out)); in.More(); {
@@ -95,7 +95,7 @@ func TestSessions(t *testing.T) {
 	}
 	run("list", "[").want(t, ExitUsage, "pattern")
 
-	run("show", "plant 9").want(t, ExitOK, "user          alice", "accepted 4 = delivered 0 + waiting 4 + dropped 0", "plant/9/#  QoS 2", "$share/work/jobs  QoS 2")
+	run("show", "plant 9").want(t, ExitOK, "user          alice", "accepted 4 = delivered 0 + waiting 4 + dropped 0", "plant/9/#  QoS 2", "$share/crew/jobs  QoS 2")
 	run("show", "nobody").want(t, ExitFailure, `session "nobody": there is no such session`)
 	peek := run("peek", "plant 9")
 	peek.want(t, ExitOK, "1  QoS 1  plant/9/t  21.5", "2  QoS 1  plant/9/raw  3 bytes", `3  QoS 2  plant/9/evil  "\x1b[2J"`, "(1000 bytes)")
@@ -106,10 +106,10 @@ func TestSessions(t *testing.T) {
 	run("peek", "plant 9", "-n", "1", "--json").want(t, ExitOK, `"payload":"MjEuNQ=="`)
 	run("peek", "plant 9", "-n", "0").want(t, ExitUsage, "--limit")
 	run("peek", "ever").want(t, ExitOK, "nothing waits")
-	run("peek", "$share/work/jobs").want(t, ExitOK, "jobs  job")
+	run("peek", "$share/crew/jobs").want(t, ExitOK, "jobs  job")
 	run("peek", "nobody").want(t, ExitFailure, "no such session")
 
-	run("remove", "$share/work/jobs", "--messages").want(t, ExitOK, "1 waiting message of $share/work/jobs removed")
+	run("remove", "$share/crew/jobs", "--messages").want(t, ExitOK, "1 waiting message of $share/crew/jobs removed")
 	run("remove", "plant 9", "--messages").want(t, ExitOK, "4 waiting messages of plant 9 removed")
 	run("remove", "nobody", "--messages").want(t, ExitFailure, "no such session")
 	run("show", "plant 9").want(t, ExitOK, "dropped 4: purged by an operator", "plant/9/#")

@@ -83,7 +83,7 @@ func (l *Link) maySubscribe(filter string) bool {
 // [MQTT-3.3.5-2].
 func (c *Core) forbid(l *Link, p *packet.Publish) {
 	c.counts.Forbidden++
-	c.forbidden(l, fmt.Sprintf("to publish to %q", p.Topic))
+	c.forbidden(l, "publish", string(p.Topic))
 	switch {
 	case p.QoS == 0:
 	case l.version != packet.V5:
@@ -96,14 +96,14 @@ func (c *Core) forbid(l *Link, p *packet.Publish) {
 }
 
 // forbidden has the operator hear of the first thing that the client of l asked for and
-// may not do.
-func (c *Core) forbidden(l *Link, what string) {
+// may not do: to publish or subscribe to something.
+func (c *Core) forbidden(l *Link, do, to string) {
 	r := l.rights
 	if r.told {
 		return
 	}
 	r.told = true
-	c.notice(NoticeForbidden, l.session.clientID, fmt.Sprintf("%s is not allowed %s", r.who(), what), 1)
+	c.notice(NoticeForbidden, l.session.clientID, fmt.Sprintf("%s is not allowed to %s to %q", r.who(), do, to), 1)
 }
 
 func (r *rights) who() string { return who(r.user) }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/record"
@@ -170,8 +172,8 @@ func (c *Core) RemoveWaiting(now Time, name string) (n uint64, err error) {
 func (c *Core) Declare(now Time, clientID, user string, expiry uint32, subs []record.Subscribed) error {
 	c.now = max(c.now, now)
 	switch {
-	case clientID == "":
-		return errors.New("a session needs a client identifier")
+	case clientID == "" || len(clientID) > topic.MaxLength || !utf8.ValidString(clientID) || strings.ContainsRune(clientID, 0):
+		return errors.New("a session needs a client identifier that a client can say: 1 to 65535 bytes of UTF-8 without U+0000")
 	case c.sessions.get(clientID) != nil:
 		return ErrSessionExists
 	case expiry == 0:
@@ -182,11 +184,8 @@ func (c *Core) Declare(now Time, clientID, user string, expiry uint32, subs []re
 		return fmt.Errorf("a session can have %d subscriptions", c.cfg.MaxSubscriptions)
 	}
 	for i := range subs {
-		if checkFilter(subs[i].Filter) != packet.Success {
-			return fmt.Errorf("%q is no legal topic filter", subs[i].Filter)
-		}
-		if subs[i].QoS > 2 {
-			return fmt.Errorf("QoS %d: there are 0, 1 and 2", subs[i].QoS)
+		if err := checkDeclared(&subs[i]); err != nil {
+			return err
 		}
 	}
 	sid := c.ImportSession(clientID, user, byte(packet.V5), min(expiry, c.cfg.MaxSessionExpiry), nil, subs)
@@ -197,5 +196,24 @@ func (c *Core) Declare(now Time, clientID, user string, expiry uint32, subs []re
 		}
 	}
 	c.EndImport(sid, c.now, min(expiry, c.cfg.MaxSessionExpiry), 0)
+	return nil
+}
+
+// checkDeclared holds what an operator says of a subscription to what a client may say.
+func checkDeclared(r *record.Subscribed) error {
+	const mostSubID = 268_435_455
+	_, _, shared, _ := topic.ParseShare(r.Filter)
+	switch {
+	case checkFilter(r.Filter) != packet.Success:
+		return fmt.Errorf("%q is no legal topic filter", r.Filter)
+	case r.QoS > 2:
+		return fmt.Errorf("%q: QoS %d; there are 0, 1 and 2", r.Filter, r.QoS)
+	case r.RetainHandling > 2:
+		return fmt.Errorf("%q: retain handling %d; there are 0, 1 and 2", r.Filter, r.RetainHandling)
+	case r.SubID > mostSubID:
+		return fmt.Errorf("%q: subscription identifier %d; the highest is %d", r.Filter, r.SubID, mostSubID)
+	case shared && r.NoLocal:
+		return fmt.Errorf("%q: no local is not for shared subscriptions", r.Filter) // [MQTT-3.8.3-4]
+	}
 	return nil
 }

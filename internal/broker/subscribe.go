@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -26,7 +25,7 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 			continue
 		}
 		if !l.maySubscribe(o.Filter) {
-			c.forbidden(l, fmt.Sprintf("to subscribe to %q", o.Filter))
+			c.forbidden(l, "subscribe", o.Filter)
 			codes[i] = packet.NotAuthorized
 			continue
 		}

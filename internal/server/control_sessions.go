@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/admin"
@@ -70,6 +71,8 @@ func inWords(err error) error {
 		return admin.ErrNotFound
 	case errors.Is(err, broker.ErrSessionExists):
 		return admin.ErrExists
+	case errors.Is(err, broker.ErrNotNow):
+		return fmt.Errorf("its queue cannot be read for the moment, nothing was done; try again: %w", err)
 	}
 	return err
 }

@@ -145,3 +145,24 @@ func TestPeekedTimes(t *testing.T) {
 		t.Errorf("%+v, %v", x, err)
 	}
 }
+
+// What no client could say cannot be declared either.
+func TestWrongDeclarations(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Options{DataDir: t.TempDir(), Memory: true})
+	c := &control{s: s}
+	for says, d := range map[string]admin.Subscription{
+		"no legal topic filter": {Filter: "a/#/b"}, "QoS 3": {Filter: "a", QoS: 3}, "retain handling 3": {Filter: "a", RetainHandling: 3},
+		"identifier 268435456": {Filter: "a", ID: 268_435_456}, "no local": {Filter: "$share/g/a", NoLocal: true},
+	} {
+		err := c.Declare(t.Context(), "reader", &admin.Declaration{Expiry: 1, Subscriptions: []admin.Subscription{d}})
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v", d, err)
+		}
+	}
+	for _, id := range []string{"", "\xff", "a\x00", strings.Repeat("x", 65536)} {
+		if err := c.Declare(t.Context(), id, declared("a")); err == nil {
+			t.Errorf("a client identifier of %d bytes is accepted", len(id))
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -204,13 +203,14 @@ func TestMissingBehindWhatACrashLeft(t *testing.T) {
 	}
 	p.edit(t, p.path(1), func(b []byte) []byte { b[len(b)-500] ^= 1; return b })
 	left := segmentBytes(t, p.fs)[p.path(1)]
+	var later []entry
 	for i := range 2 {
 		j, rec, _ := open(t, o, 0)
 		if i == 0 && rec.TornBytes == 0 {
 			t.Fatal("nothing is cut")
 		}
 		e := put(j, body(7+i, 20))
-		seal(j, Stamp{}, e)
+		later = append(later, seal(j, Stamp{}, e)...)
 		mustCommit(t, j)
 		if i == 1 && e.pos >= first[2].pos {
 			t.Fatalf("segment 3 begins at %d, and what was left goes on to %d", e.pos, first[2].pos)
@@ -225,18 +225,30 @@ func TestMissingBehindWhatACrashLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var missing *MissingError
-	if _, _, err := Open(o, 0, func(Position, Extent, Stamp, []byte) error { return nil }); !errors.As(err, &missing) {
-		t.Errorf("the start ends with %v", err)
-	}
-	o.AcceptMissing = true
-	var lost []Position
-	o.Lost = func(from, to Position) { lost = append(lost, from, to) }
-	_, _, got := open(t, o, 0)
-	if len(got) != 2 || got[0].pos != first[0].pos || !bytes.Equal(got[1].body, body(8, 20)) {
-		t.Errorf("%d entries are replayed, want the first and the last", len(got))
-	}
-	if len(lost) != 2 || lost[0] >= first[1].pos || lost[1] >= first[2].pos {
-		t.Errorf("lost %v", lost)
+	// From the start, or from what the missing one held: that the journal was durable up to
+	// there does not say that what was left was.
+	for _, from := range []Position{0, later[0].pos} {
+		o.AcceptMissing, o.Lost = false, nil
+		fs := vfs.NewMem()
+		if _, err := vfs.Clone(p.fs, fs, testDir, testDir); err != nil {
+			t.Fatal(err)
+		}
+		o.FS = fs
+		var missing *MissingError
+		if _, _, err := Open(o, from, func(Position, Extent, Stamp, []byte) error { return nil }); !errors.As(err, &missing) {
+			t.Errorf("from %d: the start ends with %v", from, err)
+		}
+		o.AcceptMissing = true
+		var lost []Position
+		o.Lost = func(from, to Position) { lost = append(lost, from, to) }
+		_, _, got := open(t, o, from)
+		want := []entry{later[1]}
+		if from == 0 {
+			want = []entry{first[0], later[1]}
+		}
+		wantEntries(t, got, want)
+		if len(lost) != 2 || lost[0] >= max(first[1].pos, from+1) || lost[0] < from || lost[1] >= first[2].pos || lost[1] <= later[0].pos {
+			t.Errorf("from %d: lost %v", from, lost)
+		}
 	}
 }

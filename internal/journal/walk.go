@@ -182,9 +182,9 @@ func (w *walk) read(i int) error {
 	first := f.first + Position(skip)
 	w.skipped = skip
 	isLast := i == len(w.files)-1
-	if !isLast && w.files[i+1].ext == f.ext+1 && w.files[i+1].first >= f.first {
+	if !isLast && w.files[i+1].first >= f.first {
 		// Behind the start of the next segment are an end mark and what a
-		// crash left.
+		// crash left, also when there were others in between.
 		if size := Position(segmentHeadSize) + w.files[i+1].first - first; size < Position(len(w.buf)) {
 			w.buf = w.buf[:size]
 		}
@@ -198,10 +198,13 @@ func (w *walk) read(i int) error {
 		w.stamp = f.stamp
 	}
 	durable := Position(math.MaxUint64)
-	if isLast || w.files[i+1].ext != f.ext+1 {
-		// Nothing tells where it was cut: also not when the next segment is gone. What a
-		// crash left may then be there again, bad and good, as it was before the cut.
+	switch {
+	// Nothing tells where it was cut: also not when the next segment is gone. What a
+	// crash left may then be there again, bad and good, as it was before the cut.
+	case isLast:
 		durable = max(w.from, s.synced)
+	case w.files[i+1].ext != f.ext+1:
+		durable = s.synced // the rest, up to w.from, may have been in those that are gone
 	}
 	for k := range s.parts {
 		p := &s.parts[k]

@@ -44,7 +44,7 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	case assigned && p.Version == packet.V31:
 		c.refuseConnect(l, packet.ClientIDNotValid, "")
 		return
-	case c.noRoomFor(p):
+	case c.noRoomFor(l, p):
 		c.refuseConnect(l, packet.QuotaExceeded, "there are as many sessions as the broker allows")
 		return
 	case assigned: // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
@@ -77,7 +77,7 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 		}
 		s = nil
 	}
-	expiry := c.expiryOf(p)
+	expiry := c.expiryOf(l, p)
 	durable := expiry > 0
 	switch {
 	case s != nil:
@@ -152,8 +152,8 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }
 
 // noRoomFor tells whether p would make one session more than there may be.
-func (c *Core) noRoomFor(p *packet.Connect) bool {
-	if c.cfg.MaxSessions == 0 || c.expiryOf(p) == 0 || c.bySID.count-len(c.groups) < c.cfg.MaxSessions {
+func (c *Core) noRoomFor(l *Link, p *packet.Connect) bool {
+	if c.cfg.MaxSessions == 0 || l.info.Inside || c.expiryOf(l, p) == 0 || c.bySID.count-len(c.groups) < c.cfg.MaxSessions {
 		return false
 	}
 	s := c.sessions.get(p.ClientID)
@@ -161,14 +161,22 @@ func (c *Core) noRoomFor(p *packet.Connect) bool {
 }
 
 // expiryOf is how many seconds the session of p lives after its connection.
-func (c *Core) expiryOf(p *packet.Connect) uint32 {
+func (c *Core) expiryOf(l *Link, p *packet.Connect) uint32 {
 	if p.Version == packet.V5 {
-		return min(p.SessionExpiry, c.cfg.MaxSessionExpiry)
+		return c.granted(l, p.SessionExpiry)
 	}
 	if p.CleanStart {
 		return 0
 	}
 	return c.cfg.SessionExpiry
+}
+
+// granted is what of an expiry interval the client of l gets.
+func (c *Core) granted(l *Link, seconds uint32) uint32 {
+	if l.info.Inside {
+		return seconds
+	}
+	return min(seconds, c.cfg.MaxSessionExpiry)
 }
 
 // refuseConnect says why, and closes: nothing more of that client is heard [MQTT-3.1.4-2]
@@ -200,7 +208,7 @@ func (c *Core) disconnect(l *Link, p *packet.Disconnect) {
 			c.protocolError(l, packet.ProtocolError, "session expiry interval in DISCONNECT where CONNECT had 0")
 			return
 		}
-		e := min(p.SessionExpiry, c.cfg.MaxSessionExpiry)
+		e := c.granted(l, p.SessionExpiry)
 		expiry = &e
 	}
 	mode := willWithdrawn // [MQTT-3.14.4-3]

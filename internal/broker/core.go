@@ -177,6 +177,9 @@ type LinkInfo struct {
 	Remote   string
 	Listener string
 	Crowded  bool // there are as many connections as there may be: CONNECT is refused
+	// Inside is a part of the broker's own program, such as a bridge: it gets a session, and that is
+	// kept for as long as it asks, whatever the most is for others.
+	Inside bool
 }
 
 type linkState struct {

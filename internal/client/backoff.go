@@ -7,21 +7,23 @@ import (
 	"time"
 )
 
-// backoff gives the pauses between attempts: each twice the one before up to a
+// Backoff gives the pauses between attempts: each twice the one before up to a
 // bound, each shortened at random by up to a half, so that the clients of a
 // broker that restarts do not come back all at once.
-type backoff struct {
-	min, max time.Duration
+type Backoff struct {
+	Min, Max time.Duration
 	next     time.Duration
 }
 
-func (b *backoff) pause() time.Duration {
-	d := max(b.next, b.min)
-	b.next = min(2*d, b.max)
+// Pause is how long to wait before the next attempt.
+func (b *Backoff) Pause() time.Duration {
+	d := max(b.next, b.Min)
+	b.next = min(2*d, b.Max)
 	return d - mathrand.N(d/2+1)
 }
 
-func (b *backoff) reset() { b.next = 0 }
+// Reset has the pauses begin small again.
+func (b *Backoff) Reset() { b.next = 0 }
 
 // randomID is a client identifier that every version allows: 3.1 has at most 23
 // characters.

@@ -18,7 +18,7 @@ type Client struct {
 	ctx     context.Context // ends with Close: dialling and pauses end with it
 	cancel  context.CancelFunc
 	inbox   inbox
-	backoff backoff
+	backoff Backoff
 	stopped chan struct{} // closed when all goroutines have ended
 
 	mu        sync.Mutex
@@ -60,7 +60,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{
 		opts:     o,
 		id:       o.ClientID,
-		backoff:  backoff{min: o.MinBackoff, max: o.MaxBackoff},
+		backoff:  Backoff{Min: o.MinBackoff, Max: o.MaxBackoff},
 		stopped:  make(chan struct{}),
 		changed:  make(chan struct{}),
 		inflight: make(map[uint16]*Token),
@@ -75,7 +75,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	l, err := c.open(ctx, true)
 	for err != nil && o.Wait && !final(err) && ctx.Err() == nil {
-		pause := c.backoff.pause()
+		pause := c.backoff.Pause()
 		if o.OnRetry != nil {
 			o.OnRetry(err, pause)
 		}
@@ -196,10 +196,10 @@ func (c *Client) run(l *link) {
 		// A connection that did not last is no success: two clients with the
 		// same id that throw each other out must slow down too.
 		if time.Since(began) > stable {
-			c.backoff.reset()
+			c.backoff.Reset()
 		}
 		for l = nil; l == nil; {
-			pause := c.backoff.pause()
+			pause := c.backoff.Pause()
 			if c.opts.OnRetry != nil {
 				c.opts.OnRetry(err, pause)
 			}

@@ -16,14 +16,14 @@ import (
 type Conn struct {
 	net.Conn
 	version packet.Version
-	in      frames
+	in      *Frames
 	out     []byte
 }
 
 // NewConn reads and writes packets of version v on nc. The end of a broker takes
 // the version from the CONNECT that it reads.
 func NewConn(nc net.Conn, v packet.Version) *Conn {
-	return &Conn{Conn: nc, version: v, in: frames{r: nc}}
+	return &Conn{Conn: nc, version: v, in: &Frames{r: nc}}
 }
 
 // Dial connects to a broker at host:port and sends nothing.
@@ -35,6 +35,9 @@ func Dial(ctx context.Context, addr string, v packet.Version) (*Conn, error) {
 	return NewConn(nc, v), nil
 }
 
+// Frames is the stream that ReadPacket reads from, for who goes on without it.
+func (c *Conn) Frames() *Frames { return c.in }
+
 // Version is the version that packets are read and written in.
 func (c *Conn) Version() packet.Version { return c.version }
 
@@ -42,7 +45,7 @@ func (c *Conn) Version() packet.Version { return c.version }
 // connection. At the end of the stream it gives io.EOF.
 func (c *Conn) ReadPacket() (packet.Packet, error) {
 	for {
-		h, body, ok, err := c.in.next()
+		h, body, ok, err := c.in.Next()
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +56,7 @@ func (c *Conn) ReadPacket() (packet.Packet, error) {
 			}
 			return p, err
 		}
-		if err := c.in.fill(); err != nil {
+		if err := c.in.Fill(); err != nil {
 			return nil, err
 		}
 	}

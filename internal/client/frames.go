@@ -11,16 +11,17 @@ import (
 // is larger.
 const readBuffer = 64 << 10
 
-// frames cuts a byte stream into packets.
-type frames struct {
+// Frames cuts a byte stream into packets: for those who want no packet that shares
+// nothing with the stream, as [Conn.ReadPacket] gives it.
+type Frames struct {
 	r          io.Reader
 	buf        []byte
 	start, end int // buf[start:end] is not consumed yet
 }
 
-// next gives the next complete packet that is buffered; ok is false when more
-// has to be read. body is valid until fill.
-func (f *frames) next() (h packet.Header, body []byte, ok bool, err error) {
+// Next gives the next complete packet that is buffered; ok is false when more
+// has to be read. body is valid until Fill. The error is a *[packet.Error].
+func (f *Frames) Next() (h packet.Header, body []byte, ok bool, err error) {
 	h, whole, err := packet.ReadHeader(f.buf[f.start:f.end])
 	if err != nil || !whole || f.end-f.start < h.Size+h.Length {
 		return h, nil, false, err
@@ -33,10 +34,10 @@ func (f *frames) next() (h packet.Header, body []byte, ok bool, err error) {
 // complete gives the bytes of all complete packets that are buffered, and
 // whether there is a PUBLISH among them. The error is about what comes after
 // them.
-func (f *frames) complete() (b []byte, publish bool, err error) {
+func (f *Frames) complete() (b []byte, publish bool, err error) {
 	from := f.start
 	for {
-		h, _, ok, err := f.next()
+		h, _, ok, err := f.Next()
 		if err != nil || !ok {
 			return f.buf[from:f.start], publish, err
 		}
@@ -44,8 +45,8 @@ func (f *frames) complete() (b []byte, publish bool, err error) {
 	}
 }
 
-// fill reads once. An end of the stream inside a packet is io.ErrUnexpectedEOF.
-func (f *frames) fill() error {
+// Fill reads once. An end of the stream inside a packet is io.ErrUnexpectedEOF.
+func (f *Frames) Fill() error {
 	switch {
 	case f.start == f.end:
 		f.start, f.end = 0, 0

@@ -21,7 +21,7 @@ type link struct {
 	nc        net.Conn
 	version   packet.Version
 	keepAlive time.Duration
-	in        frames
+	in        *Frames
 	wake      chan struct{} // holds one: there is something to write
 	read      atomic.Int64  // when bytes last came, nanoseconds since start
 	start     time.Time
@@ -53,7 +53,7 @@ type link struct {
 	done    []*Token
 }
 
-func newLink(c *Client, nc net.Conn, in frames) *link {
+func newLink(c *Client, nc net.Conn, in *Frames) *link {
 	return &link{
 		client:    c,
 		nc:        nc,
@@ -327,7 +327,7 @@ func (l *link) readAll() {
 			return
 		}
 		l.patience()
-		if err := l.in.fill(); err != nil {
+		if err := l.in.Fill(); err != nil {
 			l.fail(l.explain(err))
 			return
 		}

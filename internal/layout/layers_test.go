@@ -97,6 +97,12 @@ var rules = []rule{
 		reason: "pub, sub and the tests must meet the broker by the wire alone, or they prove nothing",
 	},
 	{
+		name:   "a bridge is a client of both its brokers",
+		in:     []string{"bridge"},
+		forbid: []string{"broker", "session", "record", "journal", "state", "conn", "listen", "server"},
+		reason: "what waits for it waits in a session like any other; it keeps nothing that a crash could take, and joins any two brokers",
+	},
+	{
 		name:   "users are names",
 		in:     []string{"auth"},
 		forbid: []string{anyOfOurs, "net", "net/http"},

@@ -42,10 +42,11 @@ const refusedAtOnce = 100
 
 // serve begins to serve a connection.
 func (s *Server) serve(nc net.Conn, listener string) {
+	_, own := nc.(inside)
 	s.mu.Lock()
 	most := s.opt.MaxConnections
-	crowded := most > 0 && len(s.open)-s.refused >= most
-	if s.stopping || crowded && s.refused >= refusedAtOnce || s.descriptorsAreScarce() {
+	crowded := most > 0 && len(s.open)-s.refused >= most && !own
+	if s.stopping || crowded && s.refused >= refusedAtOnce || !own && s.descriptorsAreScarce() {
 		s.mu.Unlock()
 		nc.Close()
 		return
@@ -57,7 +58,7 @@ func (s *Server) serve(nc net.Conn, listener string) {
 	}
 	s.mu.Unlock()
 
-	c.Start(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener, Crowded: crowded}))
+	c.Start(broker.NewLink(&peer{conn: c}, broker.LinkInfo{Remote: c.Remote(), Listener: listener, Crowded: crowded, Inside: own}))
 }
 
 // ended hears that a connection is over.

@@ -120,12 +120,19 @@ func (g *gate) open(stop <-chan struct{}, background *sync.WaitGroup) {
 // Admit implements [conn.Gate].
 func (g *gate) Admit(c *conn.Conn, p *packet.Connect, decide func(*broker.Grant)) {
 	u := g.users.Load()
+	if _, own := c.NetConn().(inside); own {
+		decide(&broker.Grant{User: bridgeUser, Edition: u.edition})
+		return
+	}
 	if g.auth.Certificate != NameNowhere {
 		if cert := listen.Certificate(c.NetConn()); cert != nil {
-			if name := g.auth.Certificate.of(cert); name != "" {
-				decide(u.grant(name))
-			} else {
+			switch name := g.auth.Certificate.of(cert); name {
+			case "":
 				decide(g.refuse(c, p, packet.NotAuthorized, "the certificate has no name of a user"))
+			case bridgeUser:
+				decide(g.refuse(c, p, packet.NotAuthorized, "the name in the certificate is one of the broker's own"))
+			default:
+				decide(u.grant(name))
 			}
 			return
 		}
@@ -137,6 +144,8 @@ func (g *gate) Admit(c *conn.Conn, p *packet.Connect, decide func(*broker.Grant)
 		} else {
 			decide(g.refuse(c, p, packet.NotAuthorized, g.wants()))
 		}
+	case p.Username == bridgeUser:
+		decide(g.refuse(c, p, packet.NotAuthorized, "the name is one of the broker's own"))
 	case u.passwords.Known(p.Username, p.Password):
 		decide(u.grant(p.Username))
 	default:

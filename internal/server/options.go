@@ -55,6 +55,8 @@ type Options struct {
 	ConnectTimeout    time.Duration // from accepting a connection to its CONNECT (10 s)
 	RefuseGrace       time.Duration // how long a 3.x connection lives with a refused message (5 s)
 
+	Bridges []Bridge // to other brokers
+
 	Wall func() time.Time // the wall clock (time.Now)
 
 	Version string       // for the log

@@ -22,15 +22,16 @@ import (
 
 // Server is a running broker.
 type Server struct {
-	opt     Options
-	log     *slog.Logger
-	store   *storage
-	loop    *loop
-	control *control // nil: no files to hold
-	gate    *gate    // nil: nobody is asked who it is
-	conns   conn.Config
-	places  []listen.Address // of the first listeners
-	started time.Time
+	opt      Options
+	log      *slog.Logger
+	store    *storage
+	loop     *loop
+	control  *control // nil: no files to hold
+	gate     *gate    // nil: nobody is asked who it is
+	bridging bridging
+	conns    conn.Config
+	places   []listen.Address // of the first listeners
+	started  time.Time
 
 	commit     chan struct{} // capacity 1: something is sealed
 	look       chan struct{} // capacity 1: the disk is to be looked at
@@ -87,6 +88,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := assemble(o, store, core)
+	if err := s.newBridges(); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
 	if users != nil {
 		s.gate, s.conns.Gate = users, users
 		s.loop.confineFrom = 1
@@ -123,6 +127,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.openControl()
 	go s.run()
 	s.announce(found)
+	s.startBridges(ctx)
 	for _, l := range s.listeners {
 		go s.accept(l)
 	}
@@ -206,6 +211,7 @@ func (s *Server) run() {
 
 	s.closeListeners()
 	s.closeConns()
+	s.bridging.end()
 	s.conns.Pollers.Close()
 	close(s.stop)
 	<-committed

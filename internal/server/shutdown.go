@@ -14,6 +14,7 @@ const patience = 3 * time.Second
 // connections are cut off and the rest is done all the same: it is quick. It
 // returns when all is done; see Wait for an error.
 func (s *Server) Shutdown(ctx context.Context) {
+	s.bridging.end()
 	s.closeListeners()
 	empty := s.noConns()
 	s.loop.in.call(func() {

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/holdfast-mqtt/holdfast/internal/bridge"
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
+)
+
+// Bridge is a bridge to another broker.
+type Bridge struct {
+	Name   string // in the log, and of its session here: "bridge/NAME"
+	Remote bridge.End
+	Rules  []bridge.Rule
+
+	Inflight      int  // see [bridge.Options]
+	DropForbidden bool // see [bridge.Options]
+}
+
+// SessionID is the client identifier of the bridge's session in this broker.
+func (b *Bridge) SessionID() string { return bridgeSessions + b.Name }
+
+const (
+	bridgeSessions = "bridge/"
+	// bridgeUser is to whom the sessions of bridges belong where users are asked for. No
+	// client can be it.
+	bridgeUser = "$bridge"
+)
+
+// bridging are the bridges of a server.
+type bridging struct {
+	list []*bridge.Bridge
+	ctx  context.Context // ends with them
+	stop context.CancelFunc
+	runs sync.WaitGroup
+}
+
+// newBridges checks the options of all bridges.
+func (s *Server) newBridges() error {
+	s.bridging.ctx, s.bridging.stop = context.WithCancel(context.Background())
+	for i := range s.opt.Bridges {
+		o := &s.opt.Bridges[i]
+		b, err := bridge.New(bridge.Options{
+			Local: bridge.End{
+				Name: "this broker", Dial: s.dialInside, ClientID: o.SessionID(), SessionExpiry: broker.NeverExpires,
+			},
+			Remote: o.Remote, Rules: o.Rules, Inflight: o.Inflight, DropForbidden: o.DropForbidden,
+			Marked: func() bool { return slices.Contains(s.subscribed(o.SessionID()), bridge.Marker) },
+			Logger: s.log.With("bridge", o.Name),
+		})
+		if err != nil {
+			return fmt.Errorf("bridge %q: %w", o.Name, err)
+		}
+		s.bridging.list = append(s.bridging.list, b)
+	}
+	return nil
+}
+
+// subscribed are the filters of a session.
+func (s *Server) subscribed(clientID string) (filters []string) {
+	s.Query(func(core *broker.Core) {
+		for _, sub := range core.Subscriptions(clientID) {
+			filters = append(filters, sub.Filter)
+		}
+	})
+	return filters
+}
+
+// startBridges has messages wait for the bridges from now on, and starts them.
+func (s *Server) startBridges(ctx context.Context) {
+	for i, b := range s.bridging.list {
+		b.Had(s.subscribed(s.opt.Bridges[i].SessionID()))
+		if err := b.Prepare(ctx); err != nil {
+			s.log.Error("messages do not wait for a bridge yet; that is tried again", "bridge", s.opt.Bridges[i].Name, "error", err)
+		}
+	}
+	for _, b := range s.bridging.list {
+		s.bridging.runs.Go(func() { b.Run(s.bridging.ctx) })
+	}
+}
+
+// end ends the bridges in order. What has not passed waits.
+func (b *bridging) end() {
+	if b.stop != nil { // as it is in tests
+		b.stop()
+	}
+	b.runs.Wait()
+}
+
+// inside is the broker's end of a connection that a part of its own program has made.
+type inside struct{ net.Conn }
+
+// dialInside connects to this broker, in memory.
+func (s *Server) dialInside(context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	s.serve(inside{theirs}, "bridge")
+	return ours, nil
+}

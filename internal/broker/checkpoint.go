@@ -132,6 +132,11 @@ func (k *checkpoint) change(c *Core, o object) {
 // Dirty tells whether a checkpoint would have anything to save.
 func (c *Core) Dirty() bool { return c.save.dirty.count > 0 || c.gapsSaved < len(c.gaps) }
 
+// Freed tells whether a session that is not kept has let go of an extent since the last
+// checkpoint began. That changes nothing that is saved, so Dirty may be false; but files go
+// after a checkpoint only, and a full disk may have nothing else to wait for.
+func (c *Core) Freed() bool { return c.extents.emptied }
+
 // BeginCheckpoint begins to save the state as it is now to out. It must come
 // between Flush and the next Handle; what is saved is the state at Journal.End.
 func (c *Core) BeginCheckpoint(out Saver) {
@@ -140,6 +145,7 @@ func (c *Core) BeginCheckpoint(out Saver) {
 	k.saving, k.dirty = k.dirty, objects{}
 	k.active, k.out, k.put = true, out, map[string]bool{}
 	x := &c.extents
+	x.emptied = false
 	x.trim()
 	x.saving = free{base: x.base, unneeded: x.saving.unneeded[:0], known: true}
 	for _, n := range x.refs {

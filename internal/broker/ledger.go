@@ -168,6 +168,7 @@ type extents struct {
 	base     Extent  // of refs[0]
 	refs     []int64 // durable: deliveries and retained messages
 	volatile map[Extent]int64
+	emptied  bool // volatile has lost an extent since the begin of the last checkpoint
 	last     Extent
 	saving   free // at the begin of the checkpoint that is being made
 	saved    free // ... of the last that is done
@@ -218,6 +219,7 @@ func (x *extents) addVolatile(e Extent, n int64) {
 	}
 	if x.volatile[e] += n; x.volatile[e] == 0 {
 		delete(x.volatile, e)
+		x.emptied = true
 	}
 }
 

@@ -48,7 +48,7 @@ func (l *loop) checkpoint(now broker.Time) (again bool) {
 		}
 		l.writeCheckpoint(nil)
 		return false
-	case !l.core.Dirty() && !c.time:
+	case !l.core.Dirty() && !c.time && !(c.full && l.core.Freed()):
 		return false
 	}
 	due := min(c.begun+checkpointAge, c.worked+checkpointIdle)

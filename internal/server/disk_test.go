@@ -117,3 +117,57 @@ func TestFastWriterMeetsTheReserve(t *testing.T) {
 		end(t, s.Server)
 	})
 }
+
+// Nothing is saved for a client without a session that is kept, so nothing has changed that a
+// checkpoint would be made for when it has caught up. On a full disk there is one all the
+// same: files go after it, and nobody can publish before.
+func TestDiskFullOfWhatACleanSessionHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 32 << 10
+		s := overPipes(t, Options{DataDir: "data", FS: newFailing(), SegmentSize: 1 << 20, VolatileMemory: 64 << 10, DiskBudget: Budget{Bytes: 8 << 20}})
+		consumer := s.dial(clean(packet.V5, "c"), false)
+		send(t, consumer, subscribe(1, "t", 1))
+		want(t, consumer, "SUBACK 1 [1]")
+		kept := s.dial(persistent("k"), false)
+		send(t, kept, subscribe(1, "k", 1))
+		want(t, kept, "SUBACK 1 [1]")
+		leave(t, kept)
+		p := s.dial(clean(packet.V5, "p"), false)
+		id := uint16(0)
+		publishes := func(topic string) (taken bool) {
+			id++
+			send(t, p, publish(topic, 1, id, strings.Repeat("x", size)))
+			got, err := p.ReadPacketWithin(time.Hour)
+			a, ok := got.(*packet.Ack)
+			if err != nil || !ok {
+				t.Fatalf("%v, %v", got, err)
+			}
+			return a.Code != packet.QuotaExceeded
+		}
+		stored := 0
+		for publishes("t") {
+			if stored++; stored > 1000 {
+				t.Fatal("the budget is not used up")
+			}
+		}
+		time.Sleep(5 * time.Second) // the last checkpoint is made; a client that reads nothing at all has 30
+		if publishes("k") {
+			t.Error("there is room, and nothing was read")
+		}
+		for range stored {
+			got, err := consumer.ReadPacketWithin(time.Hour)
+			m, ok := got.(*packet.Publish)
+			if err != nil || !ok {
+				t.Fatalf("%v, %v", got, err)
+			}
+			send(t, consumer, &packet.Ack{Kind: packet.PUBACK, ID: m.ID})
+		}
+		time.Sleep(10 * time.Second)
+		if !publishes("k") {
+			t.Error("nothing waits for anybody, and the disk is still full")
+		}
+		consumer.Close()
+		p.Close()
+		end(t, s.Server)
+	})
+}

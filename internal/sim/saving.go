@@ -57,7 +57,8 @@ func (l *life) checkpoint() {
 			return
 		}
 		l.write(nil)
-	case l.core.Dirty() && (w.oneIn(w.swarm.checkpointEvery) || w.healing && w.oneIn(20) || l.full && w.now >= l.save.begun+second):
+	case l.core.Dirty() && (w.oneIn(w.swarm.checkpointEvery) || w.healing && w.oneIn(20)),
+		l.full && (l.core.Dirty() || l.core.Freed()) && w.now >= l.save.begun+second:
 		l.beginCheckpoint()
 		l.wake()
 	}

@@ -82,9 +82,49 @@ func (s *Status) families() []*dto.MetricFamily {
 		gauge("holdfast_ledger_last_round_timestamp_seconds", "Unix time of the end of the last round.", seconds(*c.Last))
 		gauge("holdfast_ledger_last_round_seconds", "How long the last round took, with its pauses.", c.Took)
 	}
+	s.bridges(add)
 	counter("holdfast_ledger_imbalances_total", "Accounts that did not balance, since the start. Anything but 0 is a defect of the program.", c.Imbalances)
 	gauge("holdfast_ledger_unbalanced", "Accounts that do not balance now.", float64(c.Unbalanced))
 	return list
+}
+
+// bridges are the metrics of bridges, where there are some.
+func (s *Status) bridges(add func(t dto.MetricType, name, help string, metrics ...*dto.Metric)) {
+	if len(s.Bridges) == 0 {
+		return
+	}
+	var connected, waiting, sent, acked, refused, givenUp []*dto.Metric
+	for i := range s.Bridges {
+		b := &s.Bridges[i]
+		gauge := func(list *[]*dto.Metric, v float64) {
+			*list = append(*list, &dto.Metric{Label: []*dto.LabelPair{label("bridge", b.Name)}, Gauge: &dto.Gauge{Value: &v}})
+		}
+		up := 0.0
+		if b.Connected {
+			up = 1
+		}
+		gauge(&connected, up)
+		gauge(&waiting, float64(b.Waiting))
+		for _, d := range []struct {
+			name string
+			*Passed
+		}{{"out", &b.Out}, {"in", &b.In}} {
+			counter := func(list *[]*dto.Metric, v uint64) {
+				f := float64(v)
+				*list = append(*list, &dto.Metric{Label: []*dto.LabelPair{label("bridge", b.Name), label("direction", d.name)}, Counter: &dto.Counter{Value: &f}})
+			}
+			counter(&sent, d.Sent)
+			counter(&acked, d.Acked)
+			counter(&refused, d.Refused)
+			counter(&givenUp, d.GivenUp)
+		}
+	}
+	add(dto.MetricType_GAUGE, "holdfast_bridge_connected", "1 while the bridge is connected to both brokers.", connected...)
+	add(dto.MetricType_GAUGE, "holdfast_bridge_waiting", "Messages in the session of the bridge, those under way included.", waiting...)
+	add(dto.MetricType_COUNTER, "holdfast_bridge_sent_total", "Messages sent by the bridge, those sent again included, since the start.", sent...)
+	add(dto.MetricType_COUNTER, "holdfast_bridge_acknowledged_total", "Messages at QoS 1 and 2 sent by the bridge and acknowledged, since the start.", acked...)
+	add(dto.MetricType_COUNTER, "holdfast_bridge_refused_total", "Times that a message was refused and stays where it was, since the start.", refused...)
+	add(dto.MetricType_COUNTER, "holdfast_bridge_given_up_total", "Messages that will never be taken, since the start.", givenUp...)
 }
 
 func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }

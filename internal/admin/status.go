@@ -21,6 +21,30 @@ type Status struct {
 	Ledger  Ledger  `json:"ledger"`
 	Traffic Traffic `json:"traffic"`
 	Checks  Checks  `json:"checks"`
+
+	Bridges []Bridge `json:"bridges,omitempty"`
+}
+
+// Bridge is a bridge to another broker.
+type Bridge struct {
+	Name      string    `json:"name"`
+	Remote    string    `json:"remote"`
+	Session   string    `json:"session"` // here
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`             // of being connected, or of not being so
+	Problem   string    `json:"problem,omitempty"` // why it is not connected, or what is refused
+	Waiting   int       `json:"waiting"`           // messages in its session, those under way included
+	Out       Passed    `json:"out"`               // to the other broker
+	In        Passed    `json:"in"`                // from it
+}
+
+// Passed is what went through a bridge in one direction, since the start of the broker.
+type Passed struct {
+	Sent     uint64 `json:"sent"`     // those sent again included
+	Acked    uint64 `json:"acked"`    // of those at QoS 1 and 2: acknowledged
+	Refused  uint64 `json:"refused"`  // times that a message was not taken and stayed where it was
+	GivenUp  uint64 `json:"given_up"` // messages that will never be taken
+	Unwanted uint64 `json:"unwanted"` // messages that no topic of the configuration matches
 }
 
 // Ledger is the account of all sessions that outlive their connection, also of those that

@@ -22,9 +22,9 @@ type End struct {
 	ClientID      string         // names the session; the same at every start
 	SessionExpiry uint32         // seconds that the session outlives a connection, MQTT 5
 	Username      string
-	Password      []byte        // nil: none
-	KeepAlive     time.Duration // 0: none
-	StatusTopic   string        // has "1" retained while the bridge is connected, and "0" when it is not; "": none
+	Password      func() ([]byte, error) // asked for each connection; nil: none
+	KeepAlive     time.Duration          // 0: none
+	StatusTopic   string                 // has "1" retained while the bridge is connected, and "0" when it is not; "": none
 }
 
 // Options say what a bridge joins, and what passes.

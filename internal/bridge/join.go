@@ -219,7 +219,11 @@ func (b *Bridge) connect(ctx context.Context, e *End, most uint16) (*joined, err
 	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	c := client.NewConn(nc, e.Version)
-	ack, err := c.Connect(b.hello(e, most))
+	hello, err := b.hello(e, most)
+	var ack *packet.Connack
+	if err == nil {
+		ack, err = c.Connect(hello)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -243,14 +247,14 @@ func cause(ctx context.Context, err error) error {
 }
 
 // hello is the CONNECT.
-func (b *Bridge) hello(e *End, most uint16) *packet.Connect {
+func (b *Bridge) hello(e *End, most uint16) (*packet.Connect, error) {
 	window := uint16(min(b.o.Inflight, math.MaxUint16))
 	if most != 0 {
 		window = min(window, most)
 	}
 	p := &packet.Connect{
 		Version: e.Version, ClientID: e.ClientID, KeepAlive: uint16(min(e.KeepAlive/time.Second, math.MaxUint16)),
-		HasUsername: e.Username != "", Username: e.Username, HasPassword: e.Password != nil, Password: e.Password,
+		HasUsername: e.Username != "", Username: e.Username,
 		RequestProblemInfo: true,
 	}
 	if e.Version == packet.V5 {
@@ -259,7 +263,14 @@ func (b *Bridge) hello(e *End, most uint16) *packet.Connect {
 	if e.StatusTopic != "" {
 		p.Will = &packet.Will{Topic: e.StatusTopic, Payload: []byte("0"), QoS: 1, Retain: true}
 	}
-	return p
+	if e.Password != nil {
+		password, err := e.Password()
+		if err != nil {
+			return nil, err
+		}
+		p.HasPassword, p.Password = true, password
+	}
+	return p, nil
 }
 
 // close ends a connection, with a DISCONNECT if there is one to send.

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
+	"net"
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
@@ -155,7 +157,14 @@ type EndError struct {
 	Err error
 }
 
-func (e *EndError) Error() string { return e.End + ": " + e.Err.Error() }
+func (e *EndError) Error() string {
+	err := e.Err
+	// What the network says of dialling names the address again.
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" && op.Err != nil {
+		err = op.Err
+	}
+	return e.End + ": " + err.Error()
+}
 
 // Unwrap gives Err.
 func (e *EndError) Unwrap() error { return e.Err }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/holdfast-mqtt/holdfast/internal/bridge"
 	"github.com/holdfast-mqtt/holdfast/internal/config"
 )
 
@@ -25,6 +26,11 @@ func (c *ConfigCheckCmd) Run(ctx context.Context, s Streams) error {
 	loaded, err := config.Load(c.File, nil, nil)
 	if err != nil {
 		return &ExitError{Code: ExitUsage, Err: err}
+	}
+	for i := range loaded.Bridges {
+		if err := bridge.CheckRules(rules(&loaded.Bridges[i])); err != nil {
+			return &ExitError{Code: ExitUsage, Err: fmt.Errorf("bridge %q: %w", loaded.Bridges[i].Name, err)}
+		}
 	}
 	for _, w := range loaded.Warnings {
 		fmt.Fprintf(s.Err, "warning: %s\n", w)

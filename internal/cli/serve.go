@@ -189,6 +189,9 @@ func (c *ServeCmd) Run(ctx context.Context, s Streams) error {
 	}
 	o := options(loaded, log)
 	o.AcceptLoss = c.AcceptLoss
+	if o.Bridges, err = bridges(loaded); err != nil {
+		return err
+	}
 	err = server.Run(ctx, o)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil // it was told to end while it started

@@ -107,6 +107,24 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	if t.Forbidden+t.NotLetIn > 0 {
 		line("not allowed", "%s, %s not let in", count(int64(t.Forbidden), "message", "messages"), count(int64(t.NotLetIn), "client", "clients"))
 	}
+	for _, b := range st.Bridges {
+		how := "connected"
+		if !b.Connected {
+			how = "NOT connected"
+		}
+		line("bridge", "%s to %s, %s for %v; %s waiting", b.Name, b.Remote, how, st.Taken.Sub(b.Since).Round(time.Second), n(uint64(b.Waiting)))
+		for _, d := range []struct {
+			name string
+			admin.Passed
+		}{{"out", b.Out}, {"in", b.In}} {
+			if d.Passed != (admin.Passed{}) {
+				line("", "%s: sent %s, acknowledged %s, refused for now %s, given up %s", d.name, n(d.Sent), n(d.Acked), n(d.Refused), n(d.GivenUp))
+			}
+		}
+		if b.Problem != "" {
+			line("", "%s", b.Problem)
+		}
+	}
 	k := &st.Checks
 	if k.Last == nil {
 		line("checked", "not yet: the first look at all accounts is under way")

@@ -19,6 +19,7 @@ type Config struct {
 	Limits         Limits
 	Journal        Journal
 	Log            Log
+	Bridges        []Bridge // to other brokers
 
 	// Warnings are things that are no errors and yet probably not meant.
 	Warnings []string

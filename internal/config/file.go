@@ -62,7 +62,7 @@ func (c *Config) applyTOML(name string, data []byte) Errors {
 	}
 	known := tables()
 	unknown := "" // the unknown table that we are in: one error is enough for it
-	for _, e := range entries(data) {
+	for _, e := range c.applyBridges(name, document, entries(data), fail) {
 		path := strings.Join(e.path, ".")
 		if unknown != "" && strings.HasPrefix(path, unknown+".") {
 			continue
@@ -87,10 +87,15 @@ func (c *Config) applyTOML(name string, data []byte) Errors {
 			fail(e, "is a table; its keys (%s) go under a line [%s]", strings.Join(namesOf(path), ", "), path)
 		case e.table:
 			unknown = path
-			if near := nearest(path, known); near != "" {
-				fail(e, "unknown table; did you mean [%s]?", near)
+			headers := make([]string, len(known), len(known)+1)
+			for i, table := range known {
+				headers[i] = "[" + table + "]"
+			}
+			headers = append(headers, "[["+bridgeBlock+"]]")
+			if near := nearest("["+path+"]", headers); near != "" {
+				fail(e, "unknown table; did you mean %s?", near)
 			} else {
-				fail(e, "unknown table; there are [%s]", strings.Join(known, "], ["))
+				fail(e, "unknown table; there are %s", strings.Join(headers, ", "))
 			}
 		default:
 			if near := nearestKey(path); near != "" {

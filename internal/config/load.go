@@ -31,6 +31,9 @@ func Load(file string, environment []string, overrides []Override) (*Config, err
 			if near := nearestKey(o.Key); near != "" {
 				problem = fmt.Sprintf("unknown key; did you mean %q?", near)
 			}
+			if strings.HasPrefix(o.Key, bridgeBlock) {
+				problem = "bridges are in a configuration file: write [[bridge]] there"
+			}
 			wrong = append(wrong, &Error{Where: o.From, Key: o.Key, Problem: problem})
 			continue
 		}

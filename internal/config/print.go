@@ -35,5 +35,38 @@ func (c *Config) Print(w io.Writer) error {
 		}
 		fmt.Fprintf(b, "%s = %s\n", name, value)
 	}
+	c.printBridges(b)
 	return b.Flush()
+}
+
+// printBridges writes the bridges, or how one would look. What their keys mean is said once.
+func (c *Config) printBridges(w io.Writer) {
+	fmt.Fprint(w, "\n# Bridges to other brokers, as many as there are blocks of this kind. What is to pass and cannot\n# waits in a session of this broker.\n")
+	before, bridges := "", c.Bridges
+	if len(bridges) == 0 {
+		example := newBridge()
+		example.Topics = []BridgeTopic{newBridgeTopic()}
+		before, bridges = "# ", []Bridge{example}
+	}
+	for i := range bridges {
+		fmt.Fprintf(w, "%s[[%s]]\n", before, bridgeBlock)
+		printBlock(w, before, &bridges[i], bridgeKeys, i == 0)
+		for j := range bridges[i].Topics {
+			fmt.Fprintf(w, "\n%s[[%s]]\n", before, bridgeTopicBlock)
+			printBlock(w, before, &bridges[i].Topics[j], bridgeTopicKeys, i == 0 && j == 0)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func printBlock[T any](w io.Writer, before string, block *T, keys []blockKey[T], docs bool) {
+	for i := range keys {
+		k := &keys[i]
+		if docs {
+			for line := range strings.Lines(strings.TrimSpace(k.doc)) {
+				fmt.Fprintf(w, "# %s\n", strings.TrimSuffix(line, "\n"))
+			}
+		}
+		fmt.Fprintf(w, "%s%s = %s\n", before, k.name, literal(k.field(block)))
+	}
 }

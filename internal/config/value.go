@@ -142,6 +142,12 @@ func literal(field any) string {
 		return quote(string(*f))
 	case *Owner:
 		return quote(string(*f))
+	case *MQTTVersion:
+		return quote(string(*f))
+	case *Forbidden:
+		return quote(string(*f))
+	case *Direction:
+		return quote(string(*f))
 	case fmt.Stringer:
 		return quote(f.String())
 	default:

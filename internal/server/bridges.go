@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/holdfast-mqtt/holdfast/internal/admin"
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 )
@@ -81,6 +82,26 @@ func (s *Server) startBridges(ctx context.Context) {
 	for _, b := range s.bridging.list {
 		s.bridging.runs.Go(func() { b.Run(s.bridging.ctx) })
 	}
+}
+
+// bridgeStates tells how the bridges are.
+func (s *Server) bridgeStates() (list []admin.Bridge) {
+	for i, b := range s.bridging.list {
+		o, st := &s.opt.Bridges[i], b.State()
+		x := admin.Bridge{Name: o.Name, Remote: o.Remote.Name, Session: o.SessionID(), Connected: st.Connected, Since: st.Since.UTC(), Problem: st.Problem,
+			Out: passed(st.Out), In: passed(st.In)}
+		s.Query(func(core *broker.Core) {
+			if info, ok := core.Session(o.SessionID()); ok {
+				x.Waiting = info.Waiting
+			}
+		})
+		list = append(list, x)
+	}
+	return list
+}
+
+func passed(c bridge.Counts) admin.Passed {
+	return admin.Passed{Sent: c.Passed, Acked: c.Settled, Refused: c.Refused, GivenUp: c.Hopeless, Unwanted: c.Strange}
 }
 
 // end ends the bridges in order. What has not passed waits.

@@ -174,6 +174,12 @@ func (b *Bridge) Run(ctx context.Context) {
 		case connected && time.Since(began) > stable:
 			b.pauses.Reset()
 		}
+		if connected || errors.Is(err, errGone) {
+			// Perhaps an operator has removed the local session: nobody should have to wait
+			// for the remote broker until messages wait in one again.
+			b.prepared = false
+			_ = b.Prepare(ctx) // or else the next round does
+		}
 		pause := b.pauses.Pause()
 		b.mu.Lock()
 		b.state.Problem = err.Error()

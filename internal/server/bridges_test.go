@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
+	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
@@ -272,6 +273,49 @@ func TestBridgeStoresAndForwards(t *testing.T) {
 		until(t, "all have passed", func() bool { return len(got.of("site/out/a")) >= 30 })
 		if err := once(got.of("site/out/a"), 30, false); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// An operator who removes the session of a bridge takes away what waits; what comes then
+// waits again.
+func TestBridgeSessionIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far, near := newSite(t, "far", Options{}), newSite(t, "near", Options{})
+		far.start()
+		near.opt.Bridges = []Bridge{{Name: "up", Remote: bridge.End{Name: "far", Dial: far.dial(nil, nil), ClientID: "near", SessionExpiry: 1000}, Rules: throughout}}
+		near.start()
+		var got received
+		c := far.session("consumer", got.message)
+		defer c.Close()
+		far.subscribe(c, "site/out/#")
+		state := func() bridge.State { return near.now().bridging.list[0].State() }
+		until(t, "the bridge is connected", func() bool { return state().Connected })
+		err := near.now().change(t.Context(), func(core *broker.Core, now broker.Time) error { return core.Remove(now, "bridge/up") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // no time passes
+		if got := near.now().subscribed("bridge/up"); len(got) == 0 || got[0] != "out/#" {
+			t.Errorf("the bridge has subscribed to %q", got)
+		}
+		p := near.session("producer", nil)
+		defer p.Close()
+		for i := range 5 {
+			token, err := p.Publish(t.Context(), client.Message{Topic: "out/a", QoS: 2, Payload: []byte(strconv.Itoa(i))})
+			if err == nil {
+				err = token.Wait(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "all have passed", func() bool { return len(got.of("site/out/a")) >= 5 })
+		if err := once(got.of("site/out/a"), 5, false); err != nil {
+			t.Error(err)
+		}
+		if s := state(); !s.Connected || s.Out.Settled != 5 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -316,6 +317,49 @@ func TestBridgeSessionIsRemoved(t *testing.T) {
 		}
 		if s := state(); !s.Connected || s.Out.Settled != 5 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Where clients have to say who they are, a bridge is nobody's client: no list has to name
+// it, no change of the lists ends what it has subscribed to, and nobody can be it.
+func TestBridgeIsNoUser(t *testing.T) {
+	far := newSite(t, "far", Options{})
+	file, acl := passwords(t, "alice", bridgeUser), rules(t, "user alice", "topic write out/#")
+	s := begin(t, Options{DataDir: t.TempDir(), Auth: Auth{Passwords: file, ACL: acl}, Bridges: []Bridge{
+		{Name: "up", Remote: bridge.End{Name: "far", Dial: far.dial(nil, nil), ClientID: "near"}, Rules: throughout},
+	}})
+	refused := func(p *packet.Connect, why string) {
+		t.Helper()
+		nc, err := client.Dial(t.Context(), s.Addrs()[0].String(), packet.V5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := nc.Connect(p); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q as %q: %v, want %q", p.ClientID, p.Username, err, why)
+		}
+	}
+	refused(as(bridgeUser, clean(packet.V5, "x")), "one of the broker's own")
+	refused(as("alice", persistent("bridge/up")), "not authorized")
+	alice := dial(t, s, as("alice", clean(packet.V5, "a")), false)
+	send(t, alice, publish("out/a", 1, 1, "m"))
+	want(t, alice, "PUBACK 1 0x00")
+	if err := os.WriteFile(acl, []byte("user alice\ntopic write other/#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.gate.seen = make([]os.FileInfo, 2) // however coarse the times of files are
+	s.rereadUsers()
+	want(t, alice, "DISCONNECT 0x87")
+	for done := false; !done; {
+		s.Query(func(*broker.Core) { done = s.loop.confineFrom == 0 })
+	}
+	if got := s.subscribed("bridge/up"); len(got) != 1 {
+		t.Errorf("the bridge has subscribed to %q", got)
+	}
+	s.Query(func(c *broker.Core) {
+		if info, ok := c.Session("bridge/up"); !ok || info.Waiting != 1 || info.User != bridgeUser {
+			t.Errorf("%+v", info)
 		}
 	})
 }

@@ -174,12 +174,6 @@ func (b *Bridge) Run(ctx context.Context) {
 		case connected && time.Since(began) > stable:
 			b.pauses.Reset()
 		}
-		if connected || errors.Is(err, errGone) {
-			// Perhaps an operator has removed the local session: nobody should have to wait
-			// for the remote broker until messages wait in one again.
-			b.prepared = false
-			_ = b.Prepare(ctx) // or else the next round does
-		}
 		pause := b.pauses.Pause()
 		b.mu.Lock()
 		b.state.Problem = err.Error()
@@ -192,6 +186,12 @@ func (b *Bridge) Run(ctx context.Context) {
 			said = text
 		}
 		b.log.Log(ctx, level, "the bridge is not connected; what is to pass waits", "error", err, "again_in", pause.Round(time.Millisecond))
+		if connected || errors.Is(err, errGone) {
+			// Perhaps an operator has removed the local session: nobody should have to wait
+			// for the remote broker until messages wait in one again.
+			b.prepared = false
+			_ = b.Prepare(ctx) // or else the next round does
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -204,6 +204,7 @@ func (p *pair) write(i int) {
 	defer timer.Stop()
 	var out []byte
 	written := time.Now()
+	pinged := written
 	for {
 		p.mu.Lock()
 		out, e.out = e.out, out[:0]
@@ -227,6 +228,9 @@ func (p *pair) write(i int) {
 		}
 		if j.keepAlive > 0 {
 			// The broker wants to hear from us [MQTT-3.1.2-20], and we from it.
+			if pinged.After(heard) {
+				heard = pinged // the answer is on its way, or the reader's patience ends
+			}
 			due := min(time.Until(written), time.Until(heard)) + j.keepAlive/2
 			if due <= 0 {
 				due = j.keepAlive / 2
@@ -235,6 +239,7 @@ func (p *pair) write(i int) {
 					return
 				}
 				written = time.Now()
+				pinged = written
 			}
 			timer.Reset(due)
 		}

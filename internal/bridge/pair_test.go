@@ -190,7 +190,7 @@ func TestStatusTopic(t *testing.T) {
 		}
 		said("1")
 		stop()
-		go near.expect(l, packet.DISCONNECT)
+		go l.ReadPacket()
 		said("0")
 		far.expect(r, packet.DISCONNECT)
 		<-ended

@@ -43,7 +43,6 @@ type end struct {
 	ways    []way
 	flights map[uint16]*flight
 	spare   []*flight
-	strange uint64 // messages that no way has, from subscriptions of an earlier configuration
 
 	// As the sink of what the other end delivers.
 	window   int // the most PUBLISH that may be unanswered
@@ -65,7 +64,7 @@ type Counts struct {
 	Settled  uint64 // of those at QoS 1 and 2: what the sink acknowledged
 	Hopeless uint64 // that the sink will never take, acknowledged to the source with the sink's reason
 	Refused  uint64 // times that the sink did not take one, which stays with the source
-	Strange  uint64 // that no topic of the configuration matches
+	Strange  uint64 // that no topic of the configuration matches: of subscriptions of an earlier one
 }
 
 // held is a PUBLISH for which the window of its sink has no room.

@@ -44,9 +44,10 @@ func (c *Config) printBridges(w io.Writer) {
 	fmt.Fprint(w, "\n# Bridges to other brokers, as many as there are blocks of this kind. What is to pass and cannot\n# waits in a session of this broker.\n")
 	before, bridges := "", c.Bridges
 	if len(bridges) == 0 {
+		fmt.Fprintln(w, "# To have one, take away the # before its lines and fill them in.")
 		example := newBridge()
 		example.Topics = []BridgeTopic{newBridgeTopic()}
-		before, bridges = "# ", []Bridge{example}
+		before, bridges = "#", []Bridge{example}
 	}
 	for i := range bridges {
 		fmt.Fprintf(w, "%s[[%s]]\n", before, bridgeBlock)
@@ -63,6 +64,9 @@ func printBlock[T any](w io.Writer, before string, block *T, keys []blockKey[T],
 	for i := range keys {
 		k := &keys[i]
 		if docs {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
 			for line := range strings.Lines(strings.TrimSpace(k.doc)) {
 				fmt.Fprintf(w, "# %s\n", strings.TrimSuffix(line, "\n"))
 			}

@@ -7,8 +7,12 @@ import (
 	"testing"
 
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
+	"github.com/holdfast-mqtt/holdfast/internal/client"
 	"github.com/holdfast-mqtt/holdfast/internal/config"
+	"github.com/holdfast-mqtt/holdfast/internal/listen"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/server"
+	"github.com/holdfast-mqtt/holdfast/test/authority"
 )
 
 const oneBridge = `
@@ -63,4 +67,41 @@ func TestBridgeOptions(t *testing.T) {
 
 	file(conf, strings.Replace(oneBridge, "PASSWORD", password, 1)+"[[bridge.topic]]\nfilter = \"+/b\"\n")
 	typed(t, "", "config", "check", conf).want(t, ExitUsage, `bridge "up": filters "a/#" and "+/b" (direction out) match the same topics`)
+}
+
+// A bridge reaches a broker that asks for a certificate with its own, and no broker that it
+// does not know.
+func TestBridgeOverTLS(t *testing.T) {
+	ca := authority.New(t)
+	cert, key, authorities := ca.Files(ca.Server("127.0.0.1"))
+	ownCert, ownKey, _ := ca.Files(ca.Client("site"))
+	_, _, others := authority.New(t).Files(authority.New(t).Client("other"))
+	for _, scheme := range []string{"tls", "wss"} {
+		s, err := server.Start(t.Context(), server.Options{
+			Listen: []string{scheme + "://127.0.0.1:0"}, Memory: true, TLS: listen.TLS{Cert: cert, Key: key, ClientCA: authorities},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Shutdown(t.Context()); s.Wait() })
+		connects := func(b config.Bridge) error {
+			b.Remote = scheme + "://" + s.Addrs()[0].String()
+			nc, err := remoteBroker{&b}.dial(t.Context())
+			if err != nil {
+				return err
+			}
+			defer nc.Close()
+			_, err = client.NewConn(nc, packet.V5).Connect(&packet.Connect{Version: packet.V5, CleanStart: true})
+			return err
+		}
+		if err := connects(config.Bridge{CA: authorities, Cert: ownCert, Key: ownKey}); err != nil {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		if err := connects(config.Bridge{CA: authorities}); err == nil {
+			t.Errorf("%s: without a certificate it gets in", scheme)
+		}
+		if err := connects(config.Bridge{CA: others, Cert: ownCert, Key: ownKey}); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+			t.Errorf("%s: a broker that nobody vouches for: %v", scheme, err)
+		}
+	}
 }

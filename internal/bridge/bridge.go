@@ -66,6 +66,7 @@ type Bridge struct {
 	mu      sync.Mutex
 	state   State
 	running *pair
+	known   string // problem of the pair before, which was ended to try again: it need not be said each time
 }
 
 // Had tells the bridge which filters its local session has subscribed to at an earlier
@@ -141,11 +142,15 @@ func (b *Bridge) State() State {
 
 // attach takes down that the bridge is connected.
 func (b *Bridge) attach(p *pair) {
+	level := slog.LevelInfo
 	b.mu.Lock()
+	if b.known != "" {
+		level = slog.LevelDebug
+	}
 	b.state.Connected, b.state.Since, b.state.Problem = true, time.Now(), ""
 	b.running = p
 	b.mu.Unlock()
-	b.log.Info("the bridge is connected", "remote", b.o.Remote.Name, "session_present", p.relay.ends[remote].present)
+	b.log.Log(context.Background(), level, "the bridge is connected", "remote", b.o.Remote.Name, "session_present", p.relay.ends[remote].present)
 }
 
 // detach takes down that it is not, and what has passed.
@@ -155,6 +160,9 @@ func (b *Bridge) detach(p *pair) {
 	b.state.Connected, b.state.Since = false, time.Now()
 	b.state.In, b.state.Out = p.relay.ends[local].counts, p.relay.ends[remote].counts
 	b.running = nil
+	if b.known = ""; errors.Is(p.err, errAgain) {
+		b.known = b.state.Problem
+	}
 }
 
 // stable is how long a connection must have lasted for the pauses to start small again.
@@ -229,10 +237,11 @@ func (b *Bridge) hopeless(code packet.Reason) bool {
 // tell takes down what is wrong while messages pass.
 func (b *Bridge) tell(err error) {
 	b.mu.Lock()
-	before := b.state.Problem
-	b.state.Problem = err.Error()
+	text := err.Error()
+	said := text == b.state.Problem || text == b.known
+	b.state.Problem = text
 	b.mu.Unlock()
-	if before == err.Error() {
+	if said {
 		return // once for each row of the same
 	}
 	var refused *Refusal

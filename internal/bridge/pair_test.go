@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"context"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -130,7 +132,9 @@ func TestKeepAlive(t *testing.T) {
 
 // A message that is not taken now is sent again, and others pass meanwhile.
 func TestRefusedIsTriedAgain(t *testing.T) {
-	between(t, nil, func(near, far *script, l, r *client.Conn, b *Bridge) {
+	var log strings.Builder
+	logs := func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	between(t, logs, func(near, far *script, l, r *client.Conn, b *Bridge) {
 		l.WritePacket(&packet.Publish{Topic: []byte("t"), QoS: 1, ID: 1})
 		far.expect(r, packet.PUBLISH)
 		r.WritePacket(&packet.Ack{Kind: packet.PUBACK, ID: 1, Code: packet.QuotaExceeded})
@@ -156,6 +160,16 @@ func TestRefusedIsTriedAgain(t *testing.T) {
 		source.WritePacket(&packet.Publish{Topic: []byte("t"), QoS: 1, ID: 1, Dup: true})
 		if p := far.expect(again, packet.PUBLISH).(*packet.Publish); p.ID != 1 || !p.Dup {
 			t.Errorf("%+v", p)
+		}
+		again.WritePacket(&packet.Ack{Kind: packet.PUBACK, ID: 1, Code: packet.QuotaExceeded})
+		synctest.Wait()
+		if s := b.State(); s.Problem == "" || s.Out.Refused != 2 {
+			t.Errorf("%+v", s)
+		}
+		for said, n := range map[string]int{"is refused and waits": 1, "is connected": 1} {
+			if got := strings.Count(log.String(), said); got != n {
+				t.Errorf("%q is said %d times, want %d:\n%s", said, got, n, &log)
+			}
 		}
 	})
 }

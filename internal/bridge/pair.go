@@ -42,7 +42,7 @@ func (b *Bridge) pair(near, far *joined) *pair {
 			continue
 		}
 		if j.ack.ReceiveMaximum > 0 {
-			ends[i].window = int(j.ack.ReceiveMaximum)
+			ends[i].window = min(b.o.Inflight, int(j.ack.ReceiveMaximum))
 		}
 		if j.ack.HasMaximumQoS {
 			ends[i].maxQoS = j.ack.MaximumQoS

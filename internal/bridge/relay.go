@@ -152,7 +152,7 @@ func (r *relay) handle(i int, h packet.Header, body []byte) error {
 
 // EndError is what went wrong with one of the two brokers.
 type EndError struct {
-	End string // "local" or "remote", and where it is
+	End string // its [End.Name]
 	Err error
 }
 

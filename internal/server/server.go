@@ -211,9 +211,9 @@ func (s *Server) run() {
 
 	s.closeListeners()
 	s.closeConns()
-	s.bridging.end()
 	s.conns.Pollers.Close()
 	close(s.stop)
+	s.bridging.end() // after that, for one may be asking the loop, which answers nobody any more
 	<-committed
 	s.background.Wait()
 	s.control.close()

@@ -109,7 +109,13 @@ func (c *Core) finish(s *Session, n, size uint64, qos byte) {
 	}
 	c.finishOrigin(s, n)
 	c.dirty(s)
+	left := s.queue.Bytes()
 	k := s.queue.Finish(n, n+1, size, c.release(s))
+	if s.queue.Len() == 0 {
+		// The last takes with it what is left of deliveries that were damaged, whose size
+		// nobody knew. The record has to say so: it may come behind one of a new message.
+		size = left
+	}
 	c.delivered(s, uint64(k))
 	c.touch(s)
 	if !s.durable() {

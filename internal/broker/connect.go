@@ -140,7 +140,7 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	}
 	err := s.queue.Rewind(c.loader(s))
 	if err != nil && !errors.Is(err, ErrNotNow) {
-		c.damaged(s, err)
+		c.damaged(s, err, s.queue.Sent())
 	}
 	l.first = s.queue.Sent()
 	c.send(l, ack, l.after)

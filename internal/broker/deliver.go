@@ -30,7 +30,7 @@ func (c *Core) pump(s *Session) {
 			return
 		}
 		if err != nil {
-			c.damaged(s, err)
+			c.damaged(s, err, s.queue.Sent())
 			continue
 		}
 		if !ok {
@@ -91,15 +91,21 @@ func (c *Core) notNow(l *Link, err error) bool {
 	return true
 }
 
-// damaged accounts for deliveries whose chunk of the queue cannot be read.
-func (c *Core) damaged(s *Session, err error) {
-	from, to := s.queue.Unreadable()
+// damaged accounts for deliveries, from number n on, whose chunk of the queue cannot be read.
+func (c *Core) damaged(s *Session, err error, n uint64) {
+	from, to := s.queue.Unreadable(n)
 	c.notice(NoticeDamaged, s.clientID, err.Error(), to-from)
+	// What they took of a limit in bytes is what all the others do not. Where more of the
+	// queue is damaged it cannot be told yet: the last of it, or [Core.finish], sets it right.
+	var size uint64
+	if rest, err := s.queue.SizeWithout(from, to, c.loader(s)); err == nil && rest < s.queue.Bytes() {
+		size = s.queue.Bytes() - rest
+	}
 	c.recordAcks(s)
 	if s.durable() {
-		c.behind(s, c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Reason: byte(DropDamaged)}))
+		c.behind(s, c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropDamaged)}))
 	} else {
-		c.applyDropped(s, from, to, 0, DropDamaged)
+		c.applyDropped(s, from, to, size, DropDamaged)
 	}
 }
 

@@ -24,7 +24,7 @@ type driver struct {
 	hold  bool // the disk is slow: nothing becomes durable by itself
 	gap   Gap  // records that a start finds lost
 
-	unread error // of every read of a chunk; nil: the shelf is read
+	unread func(first uint64) error // instead of reading the chunk that begins there; nil: the shelf is read
 
 	clients []*client
 	ids     int
@@ -52,7 +52,9 @@ func newDriver(cfg Config) *driver {
 	d.cfg.NewClientID = func() string { d.ids++; return fmt.Sprintf("auto-%d", d.ids) }
 	d.cfg.Chunk = func(sid, first uint64) ([]byte, error) {
 		if d.unread != nil {
-			return nil, d.unread
+			if err := d.unread(first); err != nil {
+				return nil, err
+			}
 		}
 		return d.shelf.chunk(sid, first)
 	}

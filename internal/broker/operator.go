@@ -152,9 +152,9 @@ func (c *Core) RemoveWaiting(now Time, name string) (n uint64, err error) {
 	}
 	var size uint64
 	if s.queue.Sized() {
-		if size, err = s.queue.Size(from, to, c.loader(s)); err != nil {
+		if size, err = s.queue.Size(from, to, c.loader(s)); errors.Is(err, ErrNotNow) {
 			return 0, err
-		}
+		} // what is damaged goes too, and what it took of a limit when the queue is empty
 	}
 	c.recordAcks(s)
 	before := s.queue.Len()

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -368,7 +369,7 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 			if !c.over(s, 1, size) {
 				return true
 			}
-			// Everything that waits was sent already: the new one is dropped.
+			// What waits was sent already, or cannot be read: the new one is dropped.
 		}
 		m.Skip = append(m.Skip, s.sid)
 		c.commit(&record.Refused{SID: s.sid, N: 1, Reason: byte(DropQueueLimit)})
@@ -393,13 +394,21 @@ func (l *Limits) dropsOldest(size int64) bool {
 }
 
 // dropOldest puts what waits longest for s, and was not sent, into the ledger. It is false when
-// everything was sent.
+// everything was sent, or when how many bytes that gives back cannot be read now: one new message
+// costs less than a chunk of old ones of which nobody knows whether they are enough.
 func (c *Core) dropOldest(s *Session) bool {
 	from, to := s.queue.Oldest(1)
 	if from == to {
 		return false
 	}
-	size, _ := s.queue.Size(from, to, c.loader(s))
+	size, err := s.queue.Size(from, to, c.loader(s))
+	if errors.Is(err, ErrNotNow) {
+		return false
+	}
+	if err != nil {
+		c.damaged(s, err, from)
+		return true
+	}
 	c.recordAcks(s)
 	c.behind(s, c.commit(&record.Dropped{SID: s.sid, From: from, To: to, Size: size, Reason: byte(DropQueueLimit)}))
 	return true

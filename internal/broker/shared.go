@@ -171,7 +171,7 @@ func (c *Core) dispatch(g *Session) {
 				break
 			}
 			if err != nil {
-				c.damaged(g, err)
+				c.damaged(g, err, g.queue.Sent())
 				continue
 			}
 			if !ok {

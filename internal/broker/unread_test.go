@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
+	"github.com/holdfast-mqtt/holdfast/internal/record"
 	"github.com/holdfast-mqtt/holdfast/internal/session"
 )
 
@@ -41,7 +42,7 @@ func TestQueueUnreadableForNow(t *testing.T) {
 			}
 			d.take()
 
-			d.unread = fmt.Errorf("%w: too many open files", ErrNotNow)
+			d.unread = always(fmt.Errorf("%w: too many open files", ErrNotNow))
 			for range 2 {
 				if c = connect(); !c.closed {
 					t.Errorf("the connection goes on: %q", d.out)
@@ -102,7 +103,7 @@ func TestQueueUnreadableForGood(t *testing.T) {
 	if err := d.restart(1000); err != nil {
 		t.Fatal(err)
 	}
-	d.unread = errors.New("damaged")
+	d.unread = always(errors.New("damaged"))
 	if c = connect(); c.closed {
 		t.Error("the connection is over")
 	}
@@ -148,7 +149,7 @@ func TestEndUnreadableForNow(t *testing.T) {
 	}
 	d.take()
 
-	d.unread = fmt.Errorf("%w: too many open files", ErrNotNow)
+	d.unread = always(fmt.Errorf("%w: too many open files", ErrNotNow))
 	d.advance(11_000)
 	if info, ok := d.core.Session("a"); !ok || info.Waiting != messages {
 		t.Errorf("%d wait for the member, whose session is there: %v", info.Waiting, ok)
@@ -214,5 +215,167 @@ func TestUnreadableWhenItIsSent(t *testing.T) {
 	unreadable(numbers[1])
 	if len(d.notices) != 1 || d.notices[0].Kind != NoticeUnreadable || d.core.Totals().Ledger[DropDamaged] != 1 {
 		t.Errorf("of one that was not: %+v, %d in the ledger", d.notices, d.core.Totals().Ledger[DropDamaged])
+	}
+}
+
+func always(err error) func(uint64) error { return func(uint64) error { return err } }
+
+// full is an absent session whose queue is on the disk, but for its last chunk, and has all
+// the bytes that it may have; and a publisher of messages of the same size.
+func full(t *testing.T, overflow Overflow) (d *driver, publish func(), connect func() *client) {
+	t.Helper()
+	const messages = 3*session.ChunkEntries + 10
+	message := packet.Publish{Topic: []byte("t"), QoS: 1, Payload: []byte("0123456789")}
+	m := record.Message{Topic: message.Topic, QoS: 1, Payload: message.Payload}
+	d = newDriver(Config{MaxInflight: 65535, Limits: Limits{Bytes: messages*int64(m.Size()) + 5, Overflow: overflow}})
+	connect = func() *client {
+		c := d.dial("c", packet.V5, 0)
+		d.packet(c, &packet.Connect{Version: packet.V5, ClientID: "c", SessionExpiry: 3600, ReceiveMaximum: 65535})
+		d.settle()
+		return c
+	}
+	c := connect()
+	d.packet(c, &packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "t", QoS: 1}}})
+	d.settle()
+	d.lose(c, CauseLost)
+	var p *client
+	id := uint16(0)
+	dial := func() {
+		p = d.dial("p", packet.V5, 0)
+		d.packet(p, &packet.Connect{Version: packet.V5, ClientID: "p", CleanStart: true})
+		d.settle()
+	}
+	publish = func() {
+		id++
+		message.ID = id
+		d.publish(p, message)
+	}
+	dial()
+	for range messages {
+		publish()
+	}
+	d.settle()
+	d.checkpoint()
+	if err := d.restart(1000); err != nil {
+		t.Fatal(err)
+	}
+	d.take()
+	d.notices = nil
+	dial()
+	if n := d.core.Totals().Queued; n != messages || d.core.Totals().Ledger[DropQueueLimit] != 0 {
+		t.Fatalf("%d of %d messages wait", n, messages)
+	}
+	return d, publish, connect
+}
+
+// While nobody can say how many bytes the oldest messages give back, they stay, and the new one
+// is what the limit costs.
+func TestDropOldestUnreadableForNow(t *testing.T) {
+	d, publish, _ := full(t, OverflowDropOldest)
+	before := d.core.Totals()
+	head := func() uint64 { from, _ := d.core.sessions.get("c").queue.Oldest(1); return from }
+	oldest := head()
+	d.unread = always(fmt.Errorf("%w: too many open files", ErrNotNow))
+	for range 3 {
+		publish()
+	}
+	d.settle()
+	d.unread = nil
+	if now := d.core.Totals(); now.Queued != before.Queued || now.Ledger[DropQueueLimit] != 3 || head() != oldest {
+		t.Errorf("%d wait instead of %d, %d are in the ledger, the first is %d instead of %d",
+			now.Queued, before.Queued, now.Ledger[DropQueueLimit], head(), oldest)
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
+	}
+	publish()
+	d.settle()
+	if now := d.core.Totals(); now.Queued != before.Queued || head() != oldest+1 {
+		t.Errorf("%d wait instead of %d, the first is %d instead of %d", now.Queued, before.Queued, head(), oldest+1)
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is damaged takes nothing of the limit any more, and makes room for what is new.
+func TestDropOldestUnreadableForGood(t *testing.T) {
+	d, publish, _ := full(t, OverflowDropOldest)
+	before := d.core.Totals()
+	from, to := d.core.sessions.get("c").queue.Unreadable(0)
+	d.unread = func(first uint64) error {
+		if first == from {
+			return errors.New("damaged")
+		}
+		return nil
+	}
+	for range to - from {
+		publish()
+	}
+	d.settle()
+	if now := d.core.Totals(); now.Queued != before.Queued || now.Ledger[DropDamaged] != to-from || now.Ledger[DropQueueLimit] != 0 {
+		t.Errorf("%d wait instead of %d, the ledger is %v; %d are damaged", now.Queued, before.Queued, now.Ledger, to-from)
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
+	}
+	publish()
+	d.settle()
+	if now := d.core.Totals(); now.Queued != before.Queued || now.Ledger[DropQueueLimit] != 1 {
+		t.Errorf("one more: %d wait instead of %d, the ledger is %v", now.Queued, before.Queued, now.Ledger)
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where it cannot be told how much of the limit the damaged ones took, the last message takes
+// that with it, also when a new one is in the journal before what tells of its end.
+func TestDamagedBytesGoWithTheLast(t *testing.T) {
+	d, publish, connect := full(t, OverflowReject)
+	q := &d.core.sessions.get("c").queue
+	from, to := q.Unreadable(0)
+	d.unread = func(first uint64) error {
+		switch first {
+		case from:
+			return errors.New("damaged")
+		case to:
+			return ErrNotNow
+		}
+		return nil
+	}
+	if c := connect(); !c.closed {
+		t.Fatal("the connection goes on")
+	} else {
+		d.lose(c, CauseLost)
+	}
+	d.unread = nil
+	if d.core.Totals().Ledger[DropDamaged] != to-from {
+		t.Fatalf("the ledger is %v", d.core.Totals().Ledger)
+	}
+	var ids []packet.Ack
+	d.see = func(_ *client, e *Effect) {
+		if e.Kind == EffDeliver {
+			ids = append(ids, packet.Ack{Kind: packet.PUBACK, ID: e.ID})
+		}
+	}
+	c := connect()
+	if len(ids) != q.Len() {
+		t.Fatalf("%d of %d came", len(ids), q.Len())
+	}
+	d.see = nil
+	d.ack(c, ids[:len(ids)-1]...)
+	d.settle()
+	if q.Len() != 1 || q.Bytes() == 0 {
+		t.Fatalf("%d of %d bytes wait", q.Len(), q.Bytes())
+	}
+	d.ack(c, ids[len(ids)-1])
+	publish()
+	d.settle()
+	if q.Len() != 1 {
+		t.Errorf("%d wait", q.Len())
+	}
+	if err := d.check(); err != nil {
+		t.Error(err)
 	}
 }

@@ -108,6 +108,26 @@ func (q *full) Size(from, to uint64, load Loader) (sum uint64, err error) {
 	return sum, nil
 }
 
+// SizeWithout sums the sizes of all unfinished deliveries but those in [from, to), which it does
+// not read, of a sized queue.
+func (q *full) SizeWithout(from, to uint64, load Loader) (sum uint64, err error) {
+	q.norm()
+	if !q.sized {
+		return 0, nil
+	}
+	add := func(_ uint64, e *Entry, _ State) bool {
+		sum += uint64(e.Size)
+		return true
+	}
+	if from >= to {
+		return sum, q.each(q.head, q.next, load, add)
+	}
+	if err := q.each(q.head, min(from, q.next), load, add); err != nil {
+		return sum, err
+	}
+	return sum, q.each(max(to, q.head), q.next, load, add)
+}
+
 // Backlog is how many are not yet sent on this connection.
 func (q *full) Backlog() int { q.norm(); return int(q.next-q.sent) - q.inHoles() }
 
@@ -632,18 +652,29 @@ func (q *full) Clear(release Release) int {
 // Each visits the unfinished deliveries in order until visit returns false.
 func (q *full) Each(load Loader, visit func(n uint64, e *Entry, st State) bool) error {
 	q.norm()
-	if q.head == q.next {
+	return q.each(q.head, q.next, load, visit)
+}
+
+// each visits those in [from, to), which are numbers from the head on.
+func (q *full) each(from, to uint64, load Loader, visit func(n uint64, e *Entry, st State) bool) error {
+	holes := q.holes
+	for len(holes) > 0 && holes[0].to <= from {
+		holes = holes[1:]
+	}
+	if len(holes) > 0 && holes[0].from < from {
+		from, holes = holes[0].to, holes[1:]
+	}
+	if from >= to {
 		return nil
 	}
 	var cur Cursor
-	if err := q.seek(&cur, q.head, load); err != nil {
+	if err := q.seek(&cur, from, load); err != nil {
 		return err
 	}
 	var e Entry
-	holes := q.holes
-	for n := q.head; n < q.next; n++ {
+	for n := from; n < to; n++ {
 		if len(holes) > 0 && n == holes[0].from {
-			if n = holes[0].to; n >= q.next {
+			if n = holes[0].to; n >= to {
 				return nil
 			}
 			holes = holes[1:]
@@ -661,15 +692,15 @@ func (q *full) Each(load Loader, visit func(n uint64, e *Entry, st State) bool) 
 	return nil
 }
 
-// Unreadable returns the numbers, from the next to send on, of the chunk that
-// Take could not read.
-func (q *full) Unreadable() (from, to uint64) {
+// Unreadable returns the numbers, from n on, of the chunk that n is in and that could
+// not be read.
+func (q *full) Unreadable(n uint64) (from, to uint64) {
 	for i := range q.chunks {
-		if c := &q.chunks[i]; q.sent < c.end() {
-			return max(q.sent, c.first), c.end()
+		if c := &q.chunks[i]; n < c.end() {
+			return max(n, c.first), c.end()
 		}
 	}
-	return q.sent, q.next
+	return n, q.next
 }
 
 // Shared tells whether some waiting delivery may have come from a group.

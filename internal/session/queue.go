@@ -273,6 +273,12 @@ func (q *Queue) Len() int {
 	return int(q.next - q.head)
 }
 
+// SizeWithout sums the sizes of all unfinished deliveries but those in [from, to), which it does
+// not read, of a sized queue.
+func (q *Queue) SizeWithout(from, to uint64, load Loader) (sum uint64, err error) {
+	return q.view().SizeWithout(from, to, load)
+}
+
 // Backlog is how many are not yet sent on this connection.
 func (q *Queue) Backlog() int {
 	if q.full != nil {
@@ -410,9 +416,9 @@ func (q *Queue) Each(load Loader, visit func(n uint64, e *Entry, st State) bool)
 	return q.view().Each(load, visit)
 }
 
-// Unreadable returns the numbers, from the next to send on, of the chunk that
-// Take could not read.
-func (q *Queue) Unreadable() (from, to uint64) { return q.view().Unreadable() }
+// Unreadable returns the numbers, from n on, of the chunk that n is in and that could
+// not be read.
+func (q *Queue) Unreadable(n uint64) (from, to uint64) { return q.view().Unreadable(n) }
 
 // Shared tells whether some waiting delivery may have come from a group.
 func (q *Queue) Shared() bool { return q.full != nil && q.full.Shared() }

@@ -729,7 +729,7 @@ func TestUnreadableChunk(t *testing.T) {
 			if !errors.Is(err, ErrChunk) {
 				t.Fatal(err)
 			}
-			from, to := q.Unreadable()
+			from, to := q.Unreadable(q.Sent())
 			dropped += q.Drop(from, to, 0, release)
 			continue
 		}

@@ -36,11 +36,7 @@ func (q *full) Recount(load Loader) error {
 	if !q.sized {
 		return nil
 	}
-	var sum uint64
-	err := q.Each(load, func(_ uint64, e *Entry, _ State) bool {
-		sum += uint64(e.Size)
-		return true
-	})
+	sum, err := q.SizeWithout(0, 0, load)
 	if err == nil {
 		q.bytes = sum
 	}

@@ -69,19 +69,24 @@ type Bridge struct {
 	known   string // problem of the pair before, which was ended to try again: it need not be said each time
 }
 
-// Had tells the bridge which filters its local session has subscribed to at an earlier
-// time, before Prepare and Run: those that are not wanted any more end, and of those that
-// are new the retained messages pass first.
-func (b *Bridge) Had(filters []string) {
-	var want []string
-	for _, w := range ways(b.o.Rules, Out) {
-		want = append(want, w.filter)
-		b.retained = b.retained || !slices.Contains(filters, w.filter)
-	}
+// Had tells the bridge what its local session has subscribed to at an earlier time, before
+// Prepare and Run: what is not wanted any more ends, and of what is new the retained
+// messages pass first. When it is all as it should be, Prepare has nothing to do: a
+// connection would have the broker begin to send what waits, which does not expire from
+// then on.
+func (b *Bridge) Had(list []packet.Subscription) {
+	want := subscriptions(ways(b.o.Rules, Out), retainedNever)
 	b.former = nil
-	for _, f := range filters {
-		if f != Marker && !slices.Contains(want, f) {
-			b.former = append(b.former, f)
+	b.prepared = len(list) > 0
+	for _, w := range want {
+		i := slices.IndexFunc(list, func(s packet.Subscription) bool { return s.Filter == w.Filter })
+		b.retained = b.retained || i < 0
+		b.prepared = b.prepared && i >= 0 && list[i].QoS == w.QoS && list[i].NoLocal == w.NoLocal && list[i].RetainAsPublished == w.RetainAsPublished
+	}
+	for _, s := range list {
+		if s.Filter != Marker && !slices.ContainsFunc(want, func(w packet.Subscription) bool { return w.Filter == s.Filter }) {
+			b.former = append(b.former, s.Filter)
+			b.prepared = false
 		}
 	}
 }

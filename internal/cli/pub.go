@@ -17,7 +17,7 @@ import (
 // PubCmd publishes messages.
 type PubCmd struct {
 	brokerFlags
-	Topic string `short:"t" required:"" help:"Topic of the messages." placeholder:"TOPIC"`
+	Topic string `short:"t" help:"Topic of the messages." placeholder:"TOPIC"`
 
 	Message  textFlag `short:"m" xor:"source" help:"One message with this payload." placeholder:"TEXT"`
 	File     string   `short:"f" xor:"source" help:"One message with what this file holds; - is standard input." placeholder:"FILE"`
@@ -36,6 +36,7 @@ type PubCmd struct {
 	MaxInflight int      `short:"M" default:"1000" help:"Most messages sent and not yet acknowledged." placeholder:"N"`
 	NoRetry     bool     `help:"Give up messages that the broker refuses for now (0x97, quota exceeded), instead of sending them again later."`
 	Timeout     spanFlag `short:"W" help:"Give up after so long." placeholder:"DURATION"`
+	Spool       string   `help:"Store the messages in this folder first, and pass them on when the broker can be reached: now, or by a later run with the same folder. For QoS 1 and 2." placeholder:"DIR"`
 
 	ContentType     string   `help:"Content type (MQTT 5)." placeholder:"TEXT"`
 	ResponseTopic   string   `help:"Response topic (MQTT 5)." placeholder:"TOPIC"`
@@ -55,20 +56,29 @@ Messages at QoS 1 and 2 are kept in memory until the broker acknowledges them. W
 is lost they are sent again on the next one; when the broker refuses them for now (MQTT 5, reason
 0x97) they are sent again after a pause that grows.
 
+With --spool they are on the disk before they are sent, and no end of the broker, of the connection,
+of this command or of the machine loses one of them, or repeats one at QoS 2. Without anything to
+publish it passes on what waits in the folder.
+
   holdfast pub -t plant/1 -q 1 -m 21.5
   holdfast pub -t plant/1 -q 1 --count 500 --rate 100 --template '{"n":%d}'
   tail -f log | holdfast pub -t log -q 1 -l
+  tail -f log | holdfast pub -t log -q 1 -l --spool /var/spool/log
+  holdfast pub --spool /var/spool/log
 
 Exit codes:
-  0  everything was sent and, at QoS 1 and 2, acknowledged
+  0  everything was sent and, at QoS 1 and 2, acknowledged; with --spool and an interrupt: the rest waits there
   1  it was not (the message says why)
   2  wrong flags; nothing was sent
   5  the broker refused the connection or a message
-  6  --timeout was over before everything was acknowledged`
+  6  --timeout was over before everything was acknowledged; with --spool: the rest waits there`
 }
 
 // Run publishes.
 func (c *PubCmd) Run(ctx context.Context, s Streams) error {
+	if c.Spool != "" {
+		return c.spool(ctx, s)
+	}
 	m, err := c.message()
 	if err != nil {
 		return err
@@ -107,8 +117,15 @@ func (c *PubCmd) Run(ctx context.Context, s Streams) error {
 		notes.say("connected to %s as %q with MQTT %s, session present: %s",
 			c.addr(), link.ClientID(), c.Protocol, yesNo(link.Connack().SessionPresent))
 	}
-	p := &producer{client: link, notes: notes, retry: !c.NoRetry, verbose: c.Verbose, changed: make(chan struct{}, 1)}
-	err = c.produce(ctx, p, source, m)
+	p := &producer{client: link, notes: notes, retry: !c.NoRetry, verbose: c.Verbose, good: "acknowledged", changed: make(chan struct{}, 1)}
+	err = c.publish(ctx, p, source, m)
+	link.CloseWith(goodbye)
+	return c.conclude(s, p, notes, began, err, context.Cause(ctx))
+}
+
+// publish publishes everything that source gives, and waits until it is settled.
+func (c *PubCmd) publish(ctx context.Context, p *producer, source func(context.Context) ([]byte, error), m client.Message) error {
+	err := c.produce(ctx, p, source, m)
 	if err == nil {
 		err = p.finish(ctx)
 	}
@@ -118,8 +135,7 @@ func (c *PubCmd) Run(ctx context.Context, s Streams) error {
 		err = p.finish(grace)
 		cancel()
 	}
-	link.CloseWith(goodbye)
-	return c.conclude(s, p, notes, began, err, context.Cause(ctx))
+	return err
 }
 
 // interruptGrace bounds the wait for acknowledgements after an interrupt.
@@ -137,6 +153,9 @@ func (c *PubCmd) timedOut(missing uint64) error {
 
 // message builds what all messages have in common.
 func (c *PubCmd) message() (m client.Message, err error) {
+	if c.Topic == "" {
+		return m, usageError("--topic (-t) is missing: the topic of the messages")
+	}
 	if c.QoS > 2 {
 		return m, usageError("--qos (-q) is 0, 1 or 2, not %d", c.QoS)
 	}
@@ -248,6 +267,8 @@ type producer struct {
 	notes   *notices
 	retry   bool
 	verbose bool
+	good    string        // what a message is that was acknowledged
+	refusal string        // what it means that one is refused for now; "": the reason code says it
 	changed chan struct{} // holds one: a message is settled
 
 	mu      sync.Mutex
@@ -317,7 +338,7 @@ func (p *producer) settled(number uint64, t *client.Token) {
 		if err != nil {
 			p.notes.say("message %d: %v", number, err)
 		} else {
-			p.notes.say("message %d: acknowledged, %d bytes", number, len(t.Message().Payload))
+			p.notes.say("message %d: %s, %d bytes", number, p.good, len(t.Message().Payload))
 		}
 	}
 	select {
@@ -355,7 +376,7 @@ func (p *producer) finish(ctx context.Context) error {
 			return nil
 		}
 		slices.SortFunc(again, func(a, b refusal) int { return int(int64(a.number - b.number)) })
-		p.notes.say("%v; sending %d again in %v", again[0].err, len(again), pause)
+		p.notes.say("%s; sending %d again in %v", p.why(again[0].err), len(again), pause)
 		err := wait(ctx, pause)
 		for n := 0; n < len(again) && err == nil; n++ {
 			p.mu.Lock()
@@ -376,6 +397,14 @@ func (p *producer) finish(ctx context.Context) error {
 			pause = retryPauseMin
 		}
 	}
+}
+
+// why is err, of a message that is refused for now, in words.
+func (p *producer) why(err error) string {
+	if p.refusal != "" {
+		return p.refusal
+	}
+	return err.Error()
 }
 
 // settle waits until no message is under way.

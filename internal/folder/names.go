@@ -10,6 +10,7 @@ const (
 	Unfinished  = "importing"   // position from which on the journal does not count, while an import goes on
 	ReserveFile = "reserve"     // space for a start on a full disk
 	LockFile    = "lock"        // the number of the process that has the folder
+	SpoolFile   = "spool.json"  // only in the folder of a spool: as whom it passes messages on
 	Manifest    = "backup.json" // only in a backup: what it is, and all its files
 )
 

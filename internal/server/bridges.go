@@ -6,10 +6,12 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/admin"
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
+	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
 // Bridge is a bridge to another broker.
@@ -20,6 +22,8 @@ type Bridge struct {
 
 	Inflight      int  // see [bridge.Options]
 	DropForbidden bool // see [bridge.Options]
+
+	MaxPause time.Duration // see [bridge.Options]
 }
 
 // SessionID is the client identifier of the bridge's session in this broker.
@@ -47,10 +51,10 @@ func (s *Server) newBridges() error {
 		o := &s.opt.Bridges[i]
 		b, err := bridge.New(bridge.Options{
 			Local: bridge.End{
-				Name: "this broker", Dial: s.dialInside, ClientID: o.SessionID(), SessionExpiry: broker.NeverExpires,
+				Name: "this broker", Dial: s.Dial, ClientID: o.SessionID(), SessionExpiry: broker.NeverExpires,
 			},
-			Remote: o.Remote, Rules: o.Rules, Inflight: o.Inflight, DropForbidden: o.DropForbidden,
-			Marked: func() bool { return slices.Contains(s.subscribed(o.SessionID()), bridge.Marker) },
+			Remote: o.Remote, Rules: o.Rules, Inflight: o.Inflight, DropForbidden: o.DropForbidden, MaxPause: o.MaxPause,
+			Marked: func() bool { return s.marked(o.SessionID()) },
 			Logger: s.log.With("bridge", o.Name),
 		})
 		if err != nil {
@@ -61,14 +65,21 @@ func (s *Server) newBridges() error {
 	return nil
 }
 
-// subscribed are the filters of a session.
-func (s *Server) subscribed(clientID string) (filters []string) {
+// subscribed are the subscriptions of a session.
+func (s *Server) subscribed(clientID string) (list []packet.Subscription) {
 	s.Query(func(core *broker.Core) {
 		for _, sub := range core.Subscriptions(clientID) {
-			filters = append(filters, sub.Filter)
+			list = append(list, packet.Subscription{
+				Filter: sub.Filter, QoS: sub.QoS, NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, RetainHandling: sub.RetainHandling,
+			})
 		}
 	})
-	return filters
+	return list
+}
+
+// marked tells whether a session of a bridge has subscribed to the marker.
+func (s *Server) marked(clientID string) bool {
+	return slices.ContainsFunc(s.subscribed(clientID), func(sub packet.Subscription) bool { return sub.Filter == bridge.Marker })
 }
 
 // startBridges has messages wait for the bridges from now on, and starts them.
@@ -84,8 +95,8 @@ func (s *Server) startBridges(ctx context.Context) {
 	}
 }
 
-// bridgeStates tells how the bridges are.
-func (s *Server) bridgeStates() (list []admin.Bridge) {
+// Bridges tells how the bridges are, in the order of the options.
+func (s *Server) Bridges() (list []admin.Bridge) {
 	for i, b := range s.bridging.list {
 		o, st := &s.opt.Bridges[i], b.State()
 		x := admin.Bridge{Name: o.Name, Remote: o.Remote.Name, Session: o.SessionID(), Connected: st.Connected, Since: st.Since.UTC(), Problem: st.Problem,
@@ -115,9 +126,10 @@ func (b *bridging) end() {
 // inside is the broker's end of a connection that a part of its own program has made.
 type inside struct{ net.Conn }
 
-// dialInside connects to this broker, in memory.
-func (s *Server) dialInside(context.Context) (net.Conn, error) {
+// Dial connects a part of this program to the broker, in memory. Nobody asks who it is, and it
+// may publish and subscribe to everything.
+func (s *Server) Dial(context.Context) (net.Conn, error) {
 	ours, theirs := net.Pipe()
-	s.serve(inside{theirs}, "bridge")
+	s.serve(inside{theirs}, "inside")
 	return ours, nil
 }

@@ -249,8 +249,8 @@ func TestBridgeStoresAndForwards(t *testing.T) {
 		near := newSite(t, "near", Options{})
 		near.opt.Bridges = []Bridge{{Name: "up", Remote: bridge.End{Name: "far", Dial: far.dial(nil, nil), ClientID: "near", SessionExpiry: 1000, KeepAlive: time.Minute}, Rules: throughout}}
 		near.start()
-		if got := near.now().subscribed("bridge/up"); len(got) != 1 || got[0] != "out/#" {
-			t.Errorf("before anybody can publish, the bridge has subscribed to %q", got)
+		if got := near.now().subscribed("bridge/up"); len(got) != 1 || got[0].Filter != "out/#" {
+			t.Errorf("before anybody can publish, the bridge has subscribed to %+v", got)
 		}
 		p := near.session("producer", nil)
 		for i := range 30 {
@@ -297,8 +297,8 @@ func TestBridgeSessionIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait() // no time passes
-		if got := near.now().subscribed("bridge/up"); len(got) == 0 || got[0] != "out/#" {
-			t.Errorf("the bridge has subscribed to %q", got)
+		if got := near.now().subscribed("bridge/up"); len(got) == 0 || got[0].Filter != "out/#" {
+			t.Errorf("the bridge has subscribed to %+v", got)
 		}
 		p := near.session("producer", nil)
 		defer p.Close()
@@ -355,7 +355,7 @@ func TestBridgeIsNoUser(t *testing.T) {
 		s.Query(func(*broker.Core) { done = s.loop.confineFrom == 0 })
 	}
 	if got := s.subscribed("bridge/up"); len(got) != 1 {
-		t.Errorf("the bridge has subscribed to %q", got)
+		t.Errorf("the bridge has subscribed to %+v", got)
 	}
 	s.Query(func(c *broker.Core) {
 		if info, ok := c.Session("bridge/up"); !ok || info.Waiting != 1 || info.User != bridgeUser {
@@ -395,7 +395,7 @@ func TestBridgeAfterLoss(t *testing.T) {
 						Remote: bridge.End{Name: "far", Dial: far.dial(nil, last), ClientID: "near", SessionExpiry: 1 << 30, KeepAlive: 10 * time.Second},
 						Rules:  rules,
 						Marked: func() bool {
-							return strings.Contains(strings.Join(near.now().subscribed("bridge"), " "), bridge.Marker)
+							return near.now().marked("bridge")
 						},
 					})
 					if err != nil {
@@ -492,7 +492,7 @@ func bridgeUnderFaults(t *testing.T, seed uint64) {
 			Rules:  throughout, MaxPause: 4 * time.Second, Inflight: 1 + rng.IntN(30),
 			Marked: func() bool {
 				b := near.now()
-				return b != nil && strings.Contains(strings.Join(b.subscribed("bridge"), " "), bridge.Marker)
+				return b != nil && b.marked("bridge")
 			},
 			Logger: slog.New(slog.DiscardHandler),
 		})

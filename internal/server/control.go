@@ -142,7 +142,7 @@ func (c *control) Status() *admin.Status {
 	if s.gate != nil {
 		st.Traffic.NotLetIn = s.gate.refused.Load()
 	}
-	st.Bridges = s.bridgeStates()
+	st.Bridges = s.Bridges()
 	st.Bytes = s.store.size()
 	st.Taken = time.Now().UTC()
 	return st

@@ -23,6 +23,8 @@ type Options struct {
 	// listen cannot open, such as connections in memory. With some of them there is
 	// no default for Listen.
 	Listeners []net.Listener
+	// Alone is to listen nowhere: who connects is a part of this program, with [Server.Dial].
+	Alone bool
 
 	DataDir     string       // (holdfast-data)
 	Memory      bool         // keep nothing on disk: all is lost with the process
@@ -72,7 +74,7 @@ type Budget struct {
 }
 
 func (o Options) withDefaults() Options {
-	if len(o.Listen)+len(o.Listeners) == 0 {
+	if len(o.Listen)+len(o.Listeners) == 0 && !o.Alone {
 		o.Listen = []string{"127.0.0.1:1883"}
 	}
 	def(&o.DataDir, "holdfast-data")

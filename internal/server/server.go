@@ -32,6 +32,7 @@ type Server struct {
 	conns    conn.Config
 	places   []listen.Address // of the first listeners
 	started  time.Time
+	found    broker.Totals // the account then
 
 	commit     chan struct{} // capacity 1: something is sealed
 	look       chan struct{} // capacity 1: the disk is to be looked at
@@ -111,6 +112,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.tellMissing()
 	found := core.Stats()
+	s.found = core.Totals()
 	for _, a := range addresses {
 		l, err := listen.Listen(ctx, a, listen.Options{
 			TLS: o.TLS, Origins: o.Origins, HandshakeTimeout: s.conns.ConnectTimeout, Logger: o.Logger,
@@ -281,6 +283,12 @@ func (s *Server) Addrs() []net.Addr {
 	}
 	return addrs
 }
+
+// Found is the account as it was when the server started, before anything could come or go.
+func (s *Server) Found() broker.Totals { return s.found }
+
+// Done is closed when the server has ended.
+func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Wait waits until the server has ended, and returns why if that was not asked for.
 func (s *Server) Wait() error {

@@ -24,6 +24,7 @@ var ErrSessionExists = errors.New("the session is there already")
 // SessionInfo describes one session, or the group of a shared subscription.
 type SessionInfo struct {
 	ClientID  string // of a group: "$share/name/filter"
+	SID       uint64 // its number, which no other has; 0: it is not durable
 	User      string // to whom it belongs; "": nobody
 	Group     bool
 	Durable   bool
@@ -40,7 +41,7 @@ type SessionInfo struct {
 
 // info describes s without its subscriptions.
 func (c *Core) info(s *Session) SessionInfo {
-	return SessionInfo{ClientID: s.clientID, User: c.ownerOf(s), Group: s.group() != nil, Durable: s.durable(), Connected: s.link() != nil,
+	return SessionInfo{ClientID: s.clientID, SID: s.sid, User: c.ownerOf(s), Group: s.group() != nil, Durable: s.durable(), Connected: s.link() != nil,
 		Version: s.version, Expiry: s.expiry, ClosedAt: s.closedAt,
 		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts()}
 }
@@ -146,10 +147,11 @@ func (c *Core) RemoveWaiting(now Time, name string) (n uint64, err error) {
 	if s == nil {
 		return 0, ErrNoSession
 	}
-	from, to := s.queue.Oldest(s.queue.Len())
+	from, to := s.queue.Oldest(1)
 	if from == to {
 		return 0, nil
 	}
+	to = s.queue.Next() // over what has gone from in between already
 	var size uint64
 	if s.queue.Sized() {
 		if size, err = s.queue.Size(from, to, c.loader(s)); errors.Is(err, ErrNotNow) {

@@ -207,6 +207,9 @@ func (w *wild) actions() map[string]func(*rapid.T) {
 			if after, _ := w.core.Session(name); uint64(before.Waiting-after.Waiting) != n || after.Inflight > after.Waiting {
 				t.Fatalf("%d removed: %+v, and then %+v", n, before, after)
 			}
+			if again, _ := w.core.RemoveWaiting(w.now, name); again != 0 {
+				t.Fatalf("%d removed, and then %d more", n, again)
+			}
 		},
 		"operator declares": func(t *rapid.T) {
 			var subs []record.Subscribed

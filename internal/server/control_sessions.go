@@ -72,7 +72,7 @@ func inWords(err error) error {
 	case errors.Is(err, broker.ErrSessionExists):
 		return admin.ErrExists
 	case errors.Is(err, broker.ErrNotNow):
-		return fmt.Errorf("its queue cannot be read for the moment, nothing was done; try again: %w", err)
+		return fmt.Errorf("its queue cannot be read for the moment, so nothing was removed; try again: %w", err)
 	}
 	return err
 }

@@ -88,44 +88,29 @@ func (q *full) Peek(n uint64, e *Entry, load Loader) error {
 	return q.entry(&cur, e, load)
 }
 
-// Size sums the sizes of deliveries [from, to) of a sized queue.
+// Size sums the sizes of the unfinished of deliveries [from, to) of a sized queue.
 func (q *full) Size(from, to uint64, load Loader) (sum uint64, err error) {
-	if !q.sized || from >= to {
+	q.norm()
+	if !q.sized {
 		return 0, nil
 	}
-	var cur Cursor
-	if err := q.seek(&cur, from, load); err != nil {
-		return 0, err
-	}
-	var e Entry
-	for ; from < to; from++ {
-		e.Size = 0
-		if err := q.entry(&cur, &e, load); err != nil {
-			return sum, err
-		}
+	err = q.each(max(from, q.head), min(to, q.next), load, func(_ uint64, e *Entry, _ State) bool {
 		sum += uint64(e.Size)
-	}
-	return sum, nil
+		return true
+	})
+	return sum, err
 }
 
 // SizeWithout sums the sizes of all unfinished deliveries but those in [from, to), which it does
 // not read, of a sized queue.
 func (q *full) SizeWithout(from, to uint64, load Loader) (sum uint64, err error) {
 	q.norm()
-	if !q.sized {
-		return 0, nil
+	before, err := q.Size(q.head, max(from, q.head), load)
+	if err != nil {
+		return before, err
 	}
-	add := func(_ uint64, e *Entry, _ State) bool {
-		sum += uint64(e.Size)
-		return true
-	}
-	if from >= to {
-		return sum, q.each(q.head, q.next, load, add)
-	}
-	if err := q.each(q.head, min(from, q.next), load, add); err != nil {
-		return sum, err
-	}
-	return sum, q.each(max(to, q.head), q.next, load, add)
+	behind, err := q.Size(max(from, to), q.next, load)
+	return before + behind, err
 }
 
 // Backlog is how many are not yet sent on this connection.

@@ -290,7 +290,7 @@ func (q *Queue) Backlog() int {
 // Peek reads the entry of delivery n, head <= n < next.
 func (q *Queue) Peek(n uint64, e *Entry, load Loader) error { return q.view().Peek(n, e, load) }
 
-// Size sums the sizes of deliveries [from, to) of a sized queue.
+// Size sums the sizes of the unfinished of deliveries [from, to) of a sized queue.
 func (q *Queue) Size(from, to uint64, load Loader) (sum uint64, err error) {
 	return q.view().Size(from, to, load)
 }

@@ -36,7 +36,7 @@ func (q *full) Recount(load Loader) error {
 	if !q.sized {
 		return nil
 	}
-	sum, err := q.SizeWithout(0, 0, load)
+	sum, err := q.Size(q.head, q.next, load)
 	if err == nil {
 		q.bytes = sum
 	}

@@ -19,6 +19,7 @@ type client struct {
 	version   packet.Version
 	durable   bool   // wants its session kept
 	expiry    uint32 // seconds
+	operated  uint64 // tick at which an operator ended or made its session, 0: never
 	parting   int64  // the expiry that the last DISCONNECT asked for, which may be lost; below 0: none
 	recvMax   uint16
 	maxPacket uint32
@@ -194,6 +195,9 @@ func (c *client) act() {
 	}
 	if s.users && w.node.life != nil && w.chance(20) {
 		w.node.life.intrude(w.clients[w.rng.IntN(len(w.clients))])
+	}
+	if s.operator && w.node.life != nil && !w.quiet && w.chance(3) {
+		w.node.life.operate(w.clients[w.rng.IntN(len(w.clients))])
 	}
 	if w.oneIn(s.diskFull) && s.budget == 0 && w.node.life != nil {
 		full := w.chance(50)
@@ -431,6 +435,10 @@ func (c *client) receive(k *conn, p any) {
 			if w.report.ReadErrors == 0 {
 				w.fail("%s is disconnected: %v %s", c.id, p.Code, p.Reason)
 			}
+		case packet.AdministrativeAction:
+			if !w.swarm.operator {
+				w.fail("%s is disconnected: %v %s", c.id, p.Code, p.Reason)
+			}
 		default:
 			w.fail("%s is disconnected: %v %s", c.id, p.Code, p.Reason)
 		}
@@ -482,6 +490,9 @@ func (c *client) welcome(k *conn, p *packet.Connack) {
 		c.answerEarly()
 	}
 	c.before, c.parting = nil, -1
+	if c.operated >= k.attachedTick {
+		w.taintClient(c) // this session, or it is gone already
+	}
 	for _, x := range c.wishes {
 		if x.off {
 			continue

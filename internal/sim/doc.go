@@ -38,6 +38,7 @@
 //     expiry, no local, subscription identifiers, shared groups whose members leave with
 //     messages in flight; another session expiry in DISCONNECT, errors in PUBACK and PUBREC
 //   - users: each client is one, and others say its identifier
+//   - an operator: empties queues, removes sessions, and declares some before their clients come
 //   - limits: reject, drop-oldest, drop-newest, in messages and bytes; QoS 0 queued; what
 //     a clean session may keep in memory
 //

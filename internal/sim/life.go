@@ -39,6 +39,7 @@ type life struct {
 	full       bool // the disk
 	tight      bool // it took the reserve to start
 
+	purges  []purge // not durable yet
 	save    saving
 	space   space
 	scratch scratch
@@ -231,7 +232,7 @@ func (l *life) attached() {
 		has := c.link.ClientID() != ""
 		switch {
 		case has && !c.attached:
-			c.attached, c.attachedAt = true, now
+			c.attached, c.attachedAt, c.attachedTick = true, now, l.n.w.tick
 			c.c.newest = max(c.c.newest, c.no)
 		case !has && c.attached && !c.detached:
 			c.detached = true
@@ -313,6 +314,7 @@ func (l *life) commit() {
 func (l *life) committed() {
 	s := &l.n.shadow
 	s.durable = l.journal.Durable()
+	l.purged(s.durable)
 	l.n.written = l.n.sealed
 	if l.n.w.swarm.sync.Mode == journal.SyncAlways {
 		l.synced()

@@ -24,6 +24,7 @@ type model struct {
 	messages []*message
 	epochs   []*epoch
 	groups   map[string]*groupModel
+	purged   map[uint64]uint64 // by the numbers of sessions: what an operator has taken away for good
 
 	taintedAt uint64 // tick of the last taint, 0: none
 }
@@ -109,7 +110,9 @@ type groupModel struct {
 	taintedAt uint64
 }
 
-func newModel(w *world) *model { return &model{w: w, groups: map[string]*groupModel{}} }
+func newModel(w *world) *model {
+	return &model{w: w, groups: map[string]*groupModel{}, purged: map[uint64]uint64{}}
+}
 
 // slack is how many ms late the broker may do what is due: its loop has work, and
 // the disk is slow.
@@ -408,8 +411,8 @@ func (m *model) received(c *client, p *packet.Publish, fresh bool) {
 		key := orderKey{x.from, x.topic, x.qos, p.QoS}
 		// A message that was sent again may have passed by before the subscription
 		// or an absence, or been dropped or refused at a limit, or not been readable, or been
-		// taken for an older one, when it came for the first time.
-		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull && c.unreadable == 0 && !x.doubt
+		// removed by an operator, or taken for an older one, when it came for the first time.
+		once := !x.again || p.QoS > 0 && v.qos > 0 && v.certainTo == 0 && v.certainFrom != 0 && v.certainFrom < x.sentAt && w.swarm.limits == (broker.Limits{}) && !w.diskWasFull && c.unreadable == 0 && !x.doubt && !w.swarm.operator
 		if l := e.last[key]; l != nil && l.seq > x.seq && once {
 			w.fail("%v arrives at %s after %v", x, who, l)
 		}
@@ -498,6 +501,7 @@ func (m *model) settle() {
 			w.fail("%d deliveries wait for %s, which is connected", info.Waiting, e.c.id)
 		}
 		excused := m.ledger(e.c.id, &info.Counts, e.c)
+		m.settlePurged(e.c.id, &info)
 		if uint64(len(lost)) > excused {
 			w.fail("%d messages are missing at %s, %d of them in the ledger; the first: %v", len(lost), e.c.id, excused, lost[0])
 		}
@@ -523,14 +527,14 @@ func (m *model) ledger(who string, n *broker.Counts, c *client) (sum uint64) {
 	allow(broker.DropMessageExpired, s.expiries)
 	allow(broker.DropQueueLimit, s.limits.Messages > 0 || s.limits.Bytes > 0)
 	allow(broker.DropTooLarge, s.smallMax)
-	allow(broker.DropPurged, false)
+	allow(broker.DropPurged, s.operator)
 	allow(broker.DropDamaged, m.w.report.Unreadable > 0)
 	if k := n.Ledger(broker.DropDamaged); c != nil && k > uint64(c.unreadable) {
 		m.w.fail("%d messages of %s are in the ledger as damaged, %d could not be read", k, who, c.unreadable)
 	}
 	allow(broker.DropRejected, m.w.hadRejects)
 	allow(broker.DropSessionExpired, strings.HasPrefix(who, "$share/"))
-	return n.Ledger(broker.DropQueueLimit) + n.Ledger(broker.DropDamaged)
+	return n.Ledger(broker.DropQueueLimit) + n.Ledger(broker.DropDamaged) + n.Ledger(broker.DropPurged)
 }
 
 func (m *model) settleGroup(name string) {
@@ -542,6 +546,7 @@ func (m *model) settleGroup(name string) {
 	var excused uint64
 	if info, ok := w.node.life.core.Session(name); ok {
 		excused += m.ledger(name, &info.Counts, nil)
+		m.settlePurged(name, &info)
 		if info.Waiting != 0 {
 			w.fail("%d deliveries wait in %s, whose members are connected", info.Waiting, name)
 		}
@@ -574,6 +579,9 @@ func (m *model) settleGroup(name string) {
 	}
 	if w.swarm.limits.Overflow == broker.OverflowDropOldest && slices.ContainsFunc(m.epochs, func(e *epoch) bool { return e.ended != 0 && e.in(name) }) {
 		excused += w.node.life.core.Totals().Ledger[broker.DropQueueLimit]
+	}
+	if m.operated(name) {
+		excused += w.node.life.core.Totals().Ledger[broker.DropPurged]
 	}
 	if uint64(len(lost)) > excused {
 		w.fail("%d messages are missing at %s, %d of them in the ledger; the first: %v", len(lost), name, excused, lost[0])

@@ -37,6 +37,8 @@ type Report struct {
 	Early     int // answers before what they answer was sent again
 	Intruders int // users who said the identifier of another
 
+	Operations int // what an operator did to sessions
+
 	WallJumps, Suspends int
 
 	Forgotten, Regained int // checkpoints that the store forgot, starts without them
@@ -59,7 +61,7 @@ func (r *Report) Add(o Report) {
 		{&r.Resumed, &o.Resumed}, {&r.Crashes, &o.Crashes}, {&r.PowerCuts, &o.PowerCuts}, {&r.Kills, &o.Kills}, {&r.Errors, &o.Errors},
 		{&r.Shutdowns, &o.Shutdowns}, {&r.Records, &o.Records}, {&r.Commits, &o.Commits}, {&r.Checkpoints, &o.Checkpoints},
 		{&r.Removed, &o.Removed}, {&r.Rewritten, &o.Rewritten}, {&r.Compared, &o.Compared}, {&r.ChunksRead, &o.ChunksRead}, {&r.QoS0Gone, &o.QoS0Gone},
-		{&r.Early, &o.Early}, {&r.Intruders, &o.Intruders}, {&r.WallJumps, &o.WallJumps}, {&r.Suspends, &o.Suspends},
+		{&r.Early, &o.Early}, {&r.Intruders, &o.Intruders}, {&r.Operations, &o.Operations}, {&r.WallJumps, &o.WallJumps}, {&r.Suspends, &o.Suspends},
 		{&r.Flips, &o.Flips}, {&r.ReadErrors, &o.ReadErrors}, {&r.Refusals, &o.Refusals}, {&r.Unreadable, &o.Unreadable}, {&r.Taints, &o.Taints}, {&r.Gaps, &o.Gaps},
 		{&r.Forgotten, &o.Forgotten}, {&r.Regained, &o.Regained},
 		{&r.Full, &o.Full}, {&r.NoSpace, &o.NoSpace},
@@ -73,12 +75,12 @@ func (r *Report) Add(o Report) {
 // String is the report in a few lines.
 func (r Report) String() string {
 	return fmt.Sprintf("%d seeds, %.2f virtual hours: %d messages published, %d acknowledged, %d refused; %d deliveries received; "+
-		"%d connections, %d cut, %d resumed a session; %d answers before the resend, %d intruders\n"+
+		"%d connections, %d cut, %d resumed a session; %d answers before the resend, %d intruders, %d acts of an operator\n"+
 		"%d crashes (%d power cuts, %d kills, %d failed operations), %d ends in order; %d records in %d commits, %d checkpoints, %d segments removed, %d rewritten; "+
 		"%d records replayed, %d torn bytes cut; state compared %d times; %d chunks read back; %d QoS 0 deliveries too late for their segment; %d jumps of the wall clock, machine asleep %d times\n"+
 		"%d bits flipped, %d reads failed, %d starts refused, %d deliveries unreadable and in the ledger, %d gaps; %d times something may be lost as the settings say; "+
 		"disk full %d times, %d writes without room; %d checkpoints forgotten, %d starts without them",
-		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed, r.Early, r.Intruders,
+		r.Seeds, r.Virtual.Hours(), r.Published, r.Acknowledged, r.Refused, r.Received, r.Connections, r.Cuts, r.Resumed, r.Early, r.Intruders, r.Operations,
 		r.Crashes, r.PowerCuts, r.Kills, r.Errors, r.Shutdowns, r.Records, r.Commits, r.Checkpoints, r.Removed, r.Rewritten,
 		r.Replayed, r.Torn, r.Compared, r.ChunksRead, r.QoS0Gone, r.WallJumps, r.Suspends,
 		r.Flips, r.ReadErrors, r.Refusals, r.Unreadable, r.Gaps, r.Taints, r.Full, r.NoSpace, r.Forgotten, r.Regained)

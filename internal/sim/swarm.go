@@ -28,6 +28,7 @@ type swarm struct {
 	astray     int  // every, of the starts: the newest journal file is not there
 	eager      bool // clients that are back answer before the resend, refuse with PUBREC, and change the expiry in DISCONNECT
 	users      bool // clients are users, and others say their identifiers
+	operator   bool // somebody empties, removes and declares sessions
 	forgets    int  // every, of the starts: the checkpoint store is as before its newest checkpoint
 	sync       journal.Sync
 	budget     int // of the disk, bytes; 0: no end
@@ -184,6 +185,7 @@ func drawSwarm(w *world) swarm {
 	s.volatileMemory = []int64{0, 4000, 100_000}[w.seed%3]
 	s.eager = w.seed%16 >= 5 && w.seed%16 <= 7
 	s.users = w.seed%16 == 8
+	s.operator = w.seed%16 == 9
 	if s.power+s.diskErrors == 0 && s.flips == 0 {
 		// What tells of a file is not synced; a flip may take it, and what was not
 		// synced goes with the power and with a disk that fails.

@@ -12,6 +12,7 @@ func (w *world) taint(why string) {
 	w.report.Taints++
 	m := w.model
 	m.taintedAt = w.tick
+	clear(m.purged)
 	for _, x := range m.messages {
 		if x.will {
 			x.owed, x.forbidden, x.doubt = false, false, true

@@ -25,21 +25,22 @@ type conn struct {
 	upBuf, downBuf   []byte // of a packet that has not arrived as a whole
 
 	// the broker's end
-	life       *life
-	link       *broker.Link
-	inbox      []any           // packets, and what the connection notices, for the core
-	held       []broker.Effect // wait for the journal
-	out        []broker.Effect // may be sent
-	writing    bool
-	congested  bool
-	closing    bool // an EffClose was done
-	told       bool // the core was told that it is over
-	attached   bool
-	detached   bool
-	volatile   bool  // its session ends with it
-	known      bool  // the broker had a session for it
-	attachedAt int64 // broker clock at which the core took the CONNECT
-	others     bool  // another connection of the client was attached then
+	life         *life
+	link         *broker.Link
+	inbox        []any           // packets, and what the connection notices, for the core
+	held         []broker.Effect // wait for the journal
+	out          []broker.Effect // may be sent
+	writing      bool
+	congested    bool
+	closing      bool // an EffClose was done
+	told         bool // the core was told that it is over
+	attached     bool
+	detached     bool
+	volatile     bool  // its session ends with it
+	known        bool  // the broker had a session for it
+	attachedAt   int64 // broker clock at which the core took the CONNECT
+	attachedTick uint64
+	others       bool // another connection of the client was attached then
 
 	// the client's end
 	stalled bool // does not read

@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/journal"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 )
 
@@ -568,5 +570,45 @@ func bridgeUnderFaults(t *testing.T, seed uint64) {
 		if err := once(r.of(topic), n, strings.HasSuffix(topic, "/1")); err != nil {
 			t.Errorf("%s: %v", topic, err)
 		}
+	}
+}
+
+// A broker whose disk has failed ends also when a bridge is just asking its loop something, which
+// answers nobody any more.
+func TestFailedDiskEndsWhileABridgeAsks(t *testing.T) {
+	t.Parallel()
+	disk := newFailing()
+	var s *Server
+	started := make(chan struct{})
+	o := Options{DataDir: "data", FS: disk, Listen: []string{"127.0.0.1:0"}, Bridges: []Bridge{{
+		Name: "up", Rules: throughout, Remote: bridge.End{Name: "far", ClientID: "near", Dial: func(context.Context) (net.Conn, error) {
+			<-started
+			for s.Query(func(*broker.Core) {}) { // until there is no loop
+			}
+			return nil, errors.New("nobody is there")
+		}},
+	}}}
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(started)
+	p := dial(t, s, clean(packet.V5, "p"), false)
+	disk.set(func(op errorfs.Op) error {
+		if writes(op.Kind) {
+			return errors.New("the disk is broken")
+		}
+		return nil
+	})
+	send(t, p, publish("out/a", 1, 1, "x"))
+	ended := make(chan error)
+	go func() { ended <- s.Wait() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, journal.ErrFailed) {
+			t.Errorf("the server ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not end")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/client"
@@ -209,7 +210,9 @@ func (j *joined) subscribe(list ...packet.Subscription) error {
 }
 
 // connect makes a connection. most, if not 0, bounds what the broker may have under way to
-// us, beside the option.
+// us, beside the option. To a remote broker of MQTT 3.1.1 it says that it is a bridge, so that
+// one that knows that sends nothing back, and RETAIN as it was published; and connects again
+// without saying so where that is not understood.
 func (b *Bridge) connect(ctx context.Context, e *End, most uint16) (*joined, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.o.ConnectTimeout, errors.New("no answer within "+b.o.ConnectTimeout.String()))
 	defer cancel()
@@ -217,11 +220,26 @@ func (b *Bridge) connect(ctx context.Context, e *End, most uint16) (*joined, err
 	if err != nil {
 		return nil, cause(ctx, err)
 	}
+	asBridge := e == &b.o.Remote && e.Version == packet.V311
+	j, err := b.greet(ctx, nc, e, most, asBridge)
+	var refused *client.ReasonError
+	if err == nil || !asBridge || ctx.Err() != nil || errors.As(err, &refused) && refused.Code != packet.UnsupportedProtocolVersion {
+		return j, err
+	}
+	if nc, err = e.Dial(ctx); err != nil {
+		return nil, cause(ctx, err)
+	}
+	return b.greet(ctx, nc, e, most, false)
+}
+
+// greet opens the session on a connection, or closes it.
+func (b *Bridge) greet(ctx context.Context, nc net.Conn, e *End, most uint16, asBridge bool) (*joined, error) {
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	c := client.NewConn(nc, e.Version)
 	hello, err := b.hello(e, most)
 	var ack *packet.Connack
 	if err == nil {
+		hello.Bridge = asBridge
 		ack, err = c.Connect(hello)
 	}
 	if !stop() && err == nil {

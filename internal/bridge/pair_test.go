@@ -210,3 +210,53 @@ func TestStatusTopic(t *testing.T) {
 		<-ended
 	})
 }
+
+// To a broker of MQTT 3.1.1 it says that it is a bridge, and does without where that is not understood.
+func TestSaysThatItIsABridge(t *testing.T) {
+	for _, answer := range []string{"yes", "refused", "closed"} {
+		t.Run(answer, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := &script{t: t, conns: make(chan *client.Conn)}, &script{t: t, conns: make(chan *client.Conn)}
+				b, err := New(Options{
+					Local:  End{Name: "near", Dial: near.dial, ClientID: "b"},
+					Remote: End{Name: "far", Dial: far.dial, ClientID: "b", Version: packet.V311},
+					Rules:  []Rule{{Filter: "#", Direction: Both}}, Marked: func() bool { return true },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithCancel(context.Background())
+				var group sync.WaitGroup
+				group.Go(func() { b.Run(ctx) })
+				defer group.Wait()
+				defer stop()
+				near.prepared()
+				if answer != "yes" {
+					c := <-far.conns
+					p := far.expect(c, packet.CONNECT).(*packet.Connect)
+					if !p.Bridge || p.Version != packet.V311 {
+						t.Errorf("CONNECT %+v", p)
+					}
+					if answer == "refused" {
+						c.WritePacket(&packet.Connack{Code: packet.UnsupportedProtocolVersion})
+					}
+					c.Close()
+				}
+				r, p := far.accept()
+				defer r.Close()
+				if p.Bridge != (answer == "yes") || p.Version != packet.V311 {
+					t.Errorf("CONNECT %+v", p)
+				}
+				l, p := near.accept()
+				defer l.Close()
+				if p.Bridge {
+					t.Error("to its own broker it says it too")
+				}
+				synctest.Wait()
+				if s := b.State(); !s.Connected {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}

@@ -14,7 +14,7 @@ import (
 // [MQTT-3.2.2-3]. Any identifier will do [MQTT-3.1.3-5]. g, if not nil, is what the client
 // may do.
 func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
-	l.version = p.Version
+	l.version, l.bridge = p.Version, p.Bridge
 	l.terse = p.Version == packet.V5 && !p.RequestProblemInfo
 	id := p.ClientID
 	assigned := id == ""

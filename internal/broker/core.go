@@ -186,6 +186,7 @@ type linkState struct {
 	info     LinkInfo
 	session  *Session
 	version  packet.Version
+	bridge   bool   // see [packet.Connect]
 	opened   bool   // CONNECT was accepted
 	resumed  bool   // ... into a session that was there
 	closed   bool   // no more input counts

@@ -34,8 +34,11 @@ func (c *Core) subscribe(l *Link, p *packet.Subscribe) {
 			codes[i] = packet.QuotaExceeded
 			continue
 		}
-		r := record.Subscribed{SID: s.sid, Filter: o.Filter, QoS: o.QoS, NoLocal: o.NoLocal,
-			RetainAsPublished: o.RetainAsPublished, RetainHandling: o.RetainHandling, SubID: p.SubID}
+		_, _, shared, _ := topic.ParseShare(o.Filter)
+		// A bridge of MQTT 3.x cannot ask for what makes one of MQTT 5: nothing that it has
+		// published itself, and RETAIN as it was published.
+		r := record.Subscribed{SID: s.sid, Filter: o.Filter, QoS: o.QoS, NoLocal: o.NoLocal || l.bridge && !shared,
+			RetainAsPublished: o.RetainAsPublished || l.bridge, RetainHandling: o.RetainHandling, SubID: p.SubID}
 		if s.durable() {
 			l.after = c.commit(&r)
 		} else {

@@ -109,8 +109,8 @@ The other broker: host:port, tls://host:port, ws:// or wss://host:port/path, uni
 	{"client_id", func(b *Bridge) any { return &b.ClientID }, `
 Names the session there. No other client may have it, and it has to stay the same.`},
 	{"version", func(b *Bridge) any { return &b.Version }, `
-"5", or "3.1.1" for a broker that speaks nothing newer: it cannot refuse a message, and
-sends back what passes in both directions.`},
+"5", or "3.1.1" for a broker that speaks nothing newer: it cannot refuse a message, and if it
+does not know Mosquitto's bridges it sends back what passes in both directions.`},
 	{"username", func(b *Bridge) any { return &b.Username }, `
 User name there. Empty: none.`},
 	{"password_file", func(b *Bridge) any { return &b.PasswordFile }, `

@@ -12,24 +12,29 @@ const (
 	connectUsername = 0x80
 )
 
+// levelBridge is in the protocol level of a bridge.
+const levelBridge Version = 0x80
+
 // Type returns CONNECT.
 func (p *Connect) Type() Type { return CONNECT }
 
 // protocolVersion reads the protocol name and level. An unknown level is
-// answered as MQTT 5 would have it when it is newer, else as 3.1.1 (bridges try
-// 0x80 + level first, and take that answer well) [MQTT-3.1.2-2]; an unknown
-// name is not answered [MQTT-3.1.2-1].
-func (d *decoder) protocolVersion() Version {
+// answered as MQTT 5 would have it when it is newer, else as 3.1.1 [MQTT-3.1.2-2];
+// an unknown name is not answered [MQTT-3.1.2-1]. The standard knows no levels with
+// 0x80 in them; they are what bridges say since Mosquitto does.
+func (d *decoder) protocolVersion() (v Version, bridge bool) {
 	name := string(d.prefixed("protocol name"))
 	level := Version(d.u8("protocol level"))
 	switch {
 	case d.err != nil:
-		return 0
+		return 0, false
 	case name == "MQTT" && (level == V311 || level == V5), name == "MQIsdp" && level == V31:
-		return level
+		return level, false
+	case name == "MQTT" && level == V311|levelBridge, name == "MQIsdp" && level == V31|levelBridge:
+		return level &^ levelBridge, true
 	case name != "MQTT" && name != "MQIsdp":
 		d.fail(UnsupportedProtocolVersion, "the protocol name is neither MQTT nor MQIsdp")
-		return 0
+		return 0, false
 	}
 	d.answer = V311
 	if level > V5 && level < 0x80 {
@@ -37,14 +42,14 @@ func (d *decoder) protocolVersion() Version {
 	}
 	d.fail(UnsupportedProtocolVersion, "protocol "+name+" has no level "+strconv.Itoa(int(level))+
 		"; MQIsdp 3, MQTT 4 and MQTT 5 are known")
-	return 0
+	return 0, false
 }
 
 // decodeConnect reads the fields in the order that the standard gives them: client
 // identifier, will, user name, password [MQTT-3.1.3-1].
 func decodeConnect(d *decoder) *Connect {
 	p := &Connect{RequestProblemInfo: true}
-	d.version = d.protocolVersion()
+	d.version, p.Bridge = d.protocolVersion()
 	p.Version = d.version
 	if p.Version == V5 {
 		d.answer = V5
@@ -164,7 +169,11 @@ func (p *Connect) Append(dst []byte, v Version) []byte {
 	} else {
 		e.text("MQTT")
 	}
-	e.u8(byte(v))
+	if p.Bridge && v < V5 {
+		e.u8(byte(v | levelBridge))
+	} else {
+		e.u8(byte(v))
+	}
 	e.u8(p.flags())
 	e.u16(p.KeepAlive)
 	if v >= V5 {

@@ -49,6 +49,7 @@ type UserProperty struct{ Name, Value string }
 // properties, except RequestProblemInfo, which decoding sets to true when absent.
 type Connect struct {
 	Version     Version
+	Bridge      bool // MQTT 3.x: 0x80 is added to the level, by which bridges tell brokers that know it what they are
 	CleanStart  bool // Clean Session in MQTT 3.x
 	KeepAlive   uint16
 	ClientID    string

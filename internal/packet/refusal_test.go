@@ -189,7 +189,8 @@ func TestAnswer(t *testing.T) {
 		{"MQTT 3", `10 0C 0004 'MQTT' 03 02 0000 0000`, V311},
 		{"MQIsdp 4", `10 0E 0006 'MQIsdp' 04 02 0000 0000`, V311},
 		{"level 6", `10 0C 0004 'MQTT' 06 02 0000 0000`, V5},
-		{"bridge of 3.1.1", `10 0C 0004 'MQTT' 84 02 0000 0000`, V311},
+		{"bridge of 5", `10 0C 0004 'MQTT' 85 02 0000 0000`, V311},
+		{"MQIsdp and bridge of 3.1.1", `10 0E 0006 'MQIsdp' 84 02 0000 0000`, V311},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			_, err := decodeWhole(wire(t, x.wire), 0)

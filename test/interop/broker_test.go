@@ -49,8 +49,9 @@ func (h holdfast) restart(t *testing.T) { h.Start() }
 
 // mosquitto saves its sessions when it ends in order, so its crash is SIGTERM.
 type mosquitto struct {
-	b   *process.Broker // for its port and folder
-	cmd *exec.Cmd
+	b    *process.Broker // for its port and folder
+	cmd  *exec.Cmd
+	more string // lines of its configuration
 }
 
 func (m *mosquitto) addr() string { return m.b.Addr }
@@ -62,7 +63,7 @@ func (m *mosquitto) restart(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(m.b.Addr)
 	conf := filepath.Join(m.b.Data, "mosquitto.conf")
-	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nuser root\n", port, m.b.Data)
+	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nuser root\n%s", port, m.b.Data, m.more)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

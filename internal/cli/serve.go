@@ -100,8 +100,10 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 	if b.Commit != "" {
 		version += " (" + b.Commit + ")"
 	}
+	proxies, _ := listen.ParseProxies(c.Proxies) // the configuration has been looked at
 	o := server.Options{
 		Listen:         c.Listen,
+		Proxies:        proxies,
 		AllowAnonymous: c.AllowAnonymous,
 		TLS: listen.TLS{
 			Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA, MinVersion: tlsVersions[c.TLS.MinVersion],

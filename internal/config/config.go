@@ -8,6 +8,7 @@ import (
 // a value for everything.
 type Config struct {
 	Listen         []string // addresses as listen.Parse reads them
+	Proxies        []string // addresses and networks as listen.ParseProxies reads them
 	Data           string   // folder of the journal and the checkpoint
 	Store          Store
 	Sync           Sync

@@ -33,6 +33,11 @@ A crash of the broker alone loses nothing that was acknowledged with any of them
 Clients may connect without saying who they are, from wherever a listener can be reached.
 Without auth.passwords and auth.certificate those on this machine may in any case.`},
 
+	{"proxies", func(c *Config) any { return &c.Proxies }, `
+Addresses of proxies such as HAProxy or nginx that are in front of listeners over TCP:
+"10.0.0.1", or "10.0.0.0/8" for all of a network. Their connections have to begin with a
+PROXY header (version 1 or 2), and are then those of the clients that it names.`},
+
 	{"tls.cert", func(c *Config) any { return &c.TLS.Cert }, `
 PEM file with the certificate of tls and wss listeners, followed by those that lead to
 a known authority. It and the others are read again when they change, for connections

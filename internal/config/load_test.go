@@ -178,6 +178,7 @@ func TestWrongFiles(t *testing.T) {
 		{"name somewhere", "[auth]\ncertificate = 'cn'", `"cn" is not possible; write one of "none", "common-name", "subject"`},
 		{"one port for two", "listen = ['ws://127.0.0.1:1', '127.0.0.1:1']", `"127.0.0.1:1" is there twice`},
 		{"origin that is no pattern", "[websocket]\norigins = ['[a']", `websocket.origins: "[a" is no pattern`},
+		{"proxy by name", "proxies = ['proxy.example']", ":1: proxies: \"proxy.example\" is no address; write 10.0.0.1, or 10.0.0.0/8"},
 		{"open to the world", "listen = ['0.0.0.0:1883']", ":1: listen: \"0.0.0.0:1883\" can be reached from other machines"},
 		{"advice for it", "listen = [':1883']", "--allow-anonymous or allow_anonymous = true"},
 		{"keep alive beyond MQTT", "[limits]\nkeep_alive_max = '1d'", "whole seconds up to 65535s"},

@@ -65,6 +65,9 @@ func (c *Config) validate(before Errors) Errors {
 	idle("tls.cert", "tls://127.0.0.1:8883", !withTLS && c.TLS.Cert != "")
 	idle("tls.client_ca", "tls://127.0.0.1:8883", !withTLS && c.TLS.ClientCA != "")
 	idle("websocket.origins", "ws://127.0.0.1:8080", !withWebSocket && len(c.WebSocket.Origins) > 0)
+	if _, err := listen.ParseProxies(c.Proxies); err != nil {
+		fail("proxies", "%v", err)
+	}
 	if c.Auth.Certificate != NameNowhere && c.TLS.ClientCA == "" {
 		fail("auth.certificate", "%q needs certificates of the clients; name the authorities that sign them with tls.client_ca", c.Auth.Certificate)
 	}

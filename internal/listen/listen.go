@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -20,7 +21,11 @@ type Options struct {
 	TLS     TLS
 	Origins []string // hosts whose pages may use WebSockets, as patterns, beside the one that is asked itself; "*": all
 
-	HandshakeTimeout time.Duration // for the head of an HTTP request (10 s)
+	// Proxies are in front of TCP listeners: connections of theirs begin with a header of the
+	// PROXY protocol, which says who the client is.
+	Proxies []netip.Prefix
+
+	HandshakeTimeout time.Duration // for the head of an HTTP request, and the header of a proxy (10 s)
 	Logger           *slog.Logger  // (none)
 }
 
@@ -51,6 +56,9 @@ func Listen(ctx context.Context, a Address, o Options) (net.Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", a.Address)
 	if err != nil {
 		return nil, explain(a, err)
+	}
+	if len(o.Proxies) > 0 {
+		l = listenBehind(l, o.Proxies, o.HandshakeTimeout, o.Logger)
 	}
 	if a.TLS {
 		l = &tlsListener{Listener: l, certs: certs}

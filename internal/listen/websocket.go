@@ -169,6 +169,7 @@ type webSocket struct {
 	raw      net.Conn
 	writeBy  atomic.Int64 // Unix ns; 0: none
 	failed   atomic.Pointer[error]
+	parting  atomic.Bool // we have said goodbye: however the reading ends, it is the end
 }
 
 // newWebSocket takes over ws, which raw carries.
@@ -189,7 +190,7 @@ func (c *webSocket) bring(out net.Conn) {
 	for err == nil {
 		err = c.message(out)
 	}
-	if status := websocket.CloseStatus(err); status != websocket.StatusNormalClosure && status != websocket.StatusGoingAway {
+	if status := websocket.CloseStatus(err); !c.parting.Load() && status != websocket.StatusNormalClosure && status != websocket.StatusGoingAway {
 		c.failed.Store(&err)
 	}
 	out.Close()
@@ -247,6 +248,7 @@ func (c *webSocket) Close() error {
 
 // CloseWrite begins WebSocket's way to close. What comes meanwhile is lost.
 func (c *webSocket) CloseWrite() error {
+	c.parting.Store(true)
 	go c.ws.Close(websocket.StatusNormalClosure, "")
 	return nil
 }

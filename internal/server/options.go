@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,7 +18,8 @@ type Options struct {
 	AllowAnonymous bool     // who does not say who it is may connect, also from beyond this machine
 	TLS            listen.TLS
 	Auth           Auth
-	Origins        []string // of web pages that may use WebSockets, see [listen.Options]
+	Origins        []string       // of web pages that may use WebSockets, see [listen.Options]
+	Proxies        []netip.Prefix // see [listen.Options]
 
 	// Listeners are open already, and the server closes them: for what package
 	// listen cannot open, such as connections in memory. With some of them there is

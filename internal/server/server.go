@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.found = core.Totals()
 	for _, a := range addresses {
 		l, err := listen.Listen(ctx, a, listen.Options{
-			TLS: o.TLS, Origins: o.Origins, HandshakeTimeout: s.conns.ConnectTimeout, Logger: o.Logger,
+			TLS: o.TLS, Origins: o.Origins, Proxies: o.Proxies, HandshakeTimeout: s.conns.ConnectTimeout, Logger: o.Logger,
 		})
 		if err != nil {
 			s.closeListeners()

@@ -27,8 +27,17 @@ type Session struct {
 	Accepted  uint64     `json:"accepted"`
 	Delivered uint64     `json:"delivered"`
 	Dropped   []Drop     `json:"dropped,omitempty"`
+	Limit     *Limit     `json:"limit,omitempty"` // null: none but the disk's
 
 	Subscriptions []Subscription `json:"subscriptions,omitempty"` // of one that was asked for
+}
+
+// Limit is what may wait in a session; 0 is no limit.
+type Limit struct {
+	Messages int64  `json:"messages,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
+	Taken    uint64 `json:"taken_bytes,omitempty"` // of Bytes
+	Overflow string `json:"overflow"`              // what happens then: reject, drop-oldest or drop-newest
 }
 
 // Subscription is one filter of a session.

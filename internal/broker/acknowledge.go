@@ -137,10 +137,7 @@ func (c *Core) recordAcks(s *Session) {
 		c.append(&c.acked)
 		a.ackFrom, a.ackTo = 0, 0
 	}
-	if l := &c.cfg.Limits; s.limited && l.any() {
-		if (l.Messages == 0 || int64(s.queue.Len()) < l.Messages-l.Messages/10) &&
-			(l.Bytes == 0 || int64(s.queue.Bytes()) < l.Bytes-l.Bytes/10) {
-			s.limited = false
-		}
+	if s.which.atLimit() {
+		c.roomAgain(s)
 	}
 }

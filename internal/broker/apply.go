@@ -55,7 +55,10 @@ func (c *Core) apply(r record.Record) {
 	case *record.Owned:
 		if s := c.bySID.get(r.SID); s != nil {
 			c.dirty(s)
-			c.owners[s.sid] = r.User
+			c.owners[s.sid], s.which = r.User, s.which&atLimit
+			if len(c.cfg.Special) > 0 {
+				c.subGen++ // routes know whether somebody has limits
+			}
 		}
 	case *record.Will:
 		c.applyWill(r)

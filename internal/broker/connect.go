@@ -83,9 +83,9 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 	case s != nil:
 		l.resumed = true
 		ack.SessionPresent = p.Version != packet.V31
-		l.after = c.commit(&record.SessionOpened{SID: s.sid, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
+		l.after = c.commit(&record.SessionOpened{SID: s.sid, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sizedFor(id, s, g)})
 	case durable:
-		l.after = c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sized()})
+		l.after = c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: id, Version: byte(p.Version), Expiry: expiry, Sized: c.sizedFor(id, s, g)})
 		s = c.sessions.get(id)
 	default:
 		s = &Session{sid: c.volatile, clientID: id, version: p.Version}
@@ -148,8 +148,6 @@ func (c *Core) connect(l *Link, p *packet.Connect, g *Grant) {
 		c.touch(s)
 	}
 }
-
-func (c *Core) sized() bool { return c.cfg.Limits.Bytes > 0 }
 
 // noRoomFor tells whether p would make one session more than there may be.
 func (c *Core) noRoomFor(l *Link, p *packet.Connect) bool {

@@ -42,8 +42,9 @@ type Config struct {
 	// with their connection (128 MiB). Where clients read too slowly for it, the
 	// messages are stored meanwhile.
 	VolatileMemory int64
-	RefuseGrace    Time   // how long a 3.x connection lives with a refused message (5 s)
-	Limits         Limits // of every session
+	RefuseGrace    Time      // how long a 3.x connection lives with a refused message (5 s)
+	Limits         Limits    // of every session
+	Special        []Special // of some sessions; at most 100
 
 	// NewClientID makes an identifier for a client that has none; it is asked
 	// again when the identifier is in use.
@@ -60,25 +61,6 @@ var ErrNotNow = errors.New("it may be readable later")
 
 // NeverExpires is a session expiry interval that does not end.
 const NeverExpires = 0xFFFFFFFF
-
-// Limits of a session's queue; 0 is no limit.
-type Limits struct {
-	Messages int64
-	Bytes    int64
-	Overflow Overflow
-}
-
-func (l *Limits) any() bool { return l.Messages > 0 || l.Bytes > 0 }
-
-// Overflow is what happens to a message that a queue has no room for.
-type Overflow uint8
-
-// The ways to handle a full queue.
-const (
-	OverflowReject     Overflow = iota // the publisher is told; nobody gets the message
-	OverflowDropOldest                 // the oldest unsent message goes to the ledger
-	OverflowDropNewest                 // the message goes to the ledger for this session
-)
 
 // Core is the broker's state and everything that changes it.
 type Core struct {

@@ -18,7 +18,8 @@ import (
 // with its subscriptions, and returns its number. It belongs to user, unless that is "".
 // EndImport is to follow.
 func (c *Core) ImportSession(clientID, user string, version byte, expiry uint32, packetIDs []uint16, subs []record.Subscribed) uint64 {
-	c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: clientID, Version: version, Expiry: expiry, Sized: c.sized()})
+	limits, _ := c.limitsFor(clientID, user)
+	c.commit(&record.SessionOpened{SID: c.nextSID, ClientID: clientID, Version: version, Expiry: expiry, Sized: limits.Bytes > 0})
 	sid := c.sessions.get(clientID).sid
 	if user != "" {
 		c.commit(&record.Owned{SID: sid, User: user})

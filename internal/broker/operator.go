@@ -35,13 +35,18 @@ type SessionInfo struct {
 	Waiting   int
 	Inflight  int
 	Bytes     uint64 // of the queue, when it has a limit in bytes
+	Limits    Limits // of one that is durable
 	Subs      []string
 	Counts    Counts
 }
 
 // info describes s without its subscriptions.
 func (c *Core) info(s *Session) SessionInfo {
-	return SessionInfo{ClientID: s.clientID, SID: s.sid, User: c.ownerOf(s), Group: s.group() != nil, Durable: s.durable(), Connected: s.link() != nil,
+	var limits Limits
+	if s.durable() {
+		limits = *c.limits(s)
+	}
+	return SessionInfo{Limits: limits, ClientID: s.clientID, SID: s.sid, User: c.ownerOf(s), Group: s.group() != nil, Durable: s.durable(), Connected: s.link() != nil,
 		Version: s.version, Expiry: s.expiry, ClosedAt: s.closedAt,
 		Waiting: s.queue.Len(), Inflight: s.queue.Inflight(), Bytes: s.queue.Bytes(), Counts: s.counts()}
 }

@@ -358,12 +358,12 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 	}
 	if !visit(func(s *Session) bool {
 		c.limitNotice(s)
-		return c.cfg.Limits.Overflow != OverflowReject || m.QoS == 0
+		return c.limits(s).Overflow != OverflowReject || m.QoS == 0
 	}) {
 		return false
 	}
 	pass := func(s *Session) bool {
-		if c.cfg.Limits.dropsOldest(size) {
+		if c.limits(s).dropsOldest(size) {
 			for c.over(s, 1, size) && c.dropOldest(s) {
 			}
 			if !c.over(s, 1, size) {
@@ -379,18 +379,6 @@ func (c *Core) makeRoom(rt *route, m *record.Message) bool {
 		size = int64(m.Size()) // it says who is skipped, and that takes some bytes more
 	}
 	return true
-}
-
-// over tells whether so many messages more, of size bytes in all, are more than s may have.
-func (c *Core) over(s *Session, messages, size int64) bool {
-	l := &c.cfg.Limits
-	return s.durable() && (l.Messages > 0 && int64(s.queue.Len())+messages > l.Messages ||
-		l.Bytes > 0 && int64(s.queue.Bytes())+size > l.Bytes)
-}
-
-// dropsOldest tells whether older messages make room for one of size bytes.
-func (l *Limits) dropsOldest(size int64) bool {
-	return l.Overflow == OverflowDropOldest && (l.Bytes == 0 || size <= l.Bytes)
 }
 
 // dropOldest puts what waits longest for s, and was not sent, into the ledger. It is false when
@@ -415,14 +403,15 @@ func (c *Core) dropOldest(s *Session) bool {
 }
 
 func (c *Core) limitNotice(s *Session) {
-	if s.limited {
+	if s.which.atLimit() {
 		return
 	}
-	s.limited = true
-	what := fmt.Sprintf("%d messages wait, the limit is %d", s.queue.Len(), c.cfg.Limits.Messages)
-	if c.cfg.Limits.Bytes > 0 {
+	s.which.reached(true)
+	l := c.limits(s)
+	what := fmt.Sprintf("%d messages wait, the limit is %d", s.queue.Len(), l.Messages)
+	if l.Bytes > 0 {
 		what = fmt.Sprintf("%d messages of %d bytes wait, the limits are %d and %d bytes",
-			s.queue.Len(), s.queue.Bytes(), c.cfg.Limits.Messages, c.cfg.Limits.Bytes)
+			s.queue.Len(), s.queue.Bytes(), l.Messages, l.Bytes)
 	}
 	c.notice(NoticeLimit, s.clientID, what, uint64(s.queue.Len()))
 }

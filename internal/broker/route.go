@@ -125,12 +125,11 @@ func (c *Core) fill(r *route, topic []byte, publisher *Session) {
 		to.rap = to.rap || sub.rap()
 		r.addSubID(to, sub.subID)
 	}
-	limits := c.cfg.Limits.any()
 	for i := range r.to {
 		if s := r.to[i].s; s.durable() {
 			r.any0 = true
 			r.durable = r.durable || r.to[i].qos > 0
-			r.limited = limits
+			r.limited = r.limited || c.limits(s).any()
 		} else {
 			r.ends = r.ends || r.to[i].qos > 0
 		}
@@ -138,7 +137,7 @@ func (c *Core) fill(r *route, topic []byte, publisher *Session) {
 	for _, g := range r.groups {
 		if g.durable() {
 			r.any0, r.durable = true, true
-			r.limited = limits
+			r.limited = r.limited || c.limits(g).any()
 		} else {
 			r.ends = true
 		}

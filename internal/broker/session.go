@@ -34,7 +34,7 @@ type Session struct {
 	version   packet.Version
 	open      bool // recorded as connected
 	ended     bool
-	limited   bool // in an episode at its limit, noted already
+	which     which
 }
 
 // activity is what a session has besides while it is connected, has QoS 2 messages of

@@ -204,7 +204,7 @@ func (q *retainedQueue) add(e *record.QueuedEntry) {
 			q.flush() // what the notice says of it
 			q.c.limitNotice(q.s)
 		}
-		if q.c.cfg.Limits.dropsOldest(size) {
+		if q.c.limits(q.s).dropsOldest(size) {
 			for over() && q.c.dropOldest(q.s) {
 			}
 			if over() {
@@ -227,7 +227,7 @@ func (q *retainedQueue) add(e *record.QueuedEntry) {
 
 func (q *retainedQueue) flush() {
 	if len(q.r.Entries) > 0 {
-		if q.c.cfg.Limits.any() {
+		if q.c.limits(q.s).any() {
 			q.c.recordAcks(q.s) // as makeRoom does
 		}
 		q.r.SID = q.s.sid
@@ -238,7 +238,7 @@ func (q *retainedQueue) flush() {
 
 func (q *retainedQueue) end() {
 	q.flush()
-	q.s.limited = q.s.limited || q.told
+	q.s.which.reached(q.s.which.atLimit() || q.told)
 	if q.refused > 0 {
 		q.commit(&record.Refused{SID: q.s.sid, N: q.refused, Reason: byte(DropQueueLimit)})
 	}

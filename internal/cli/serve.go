@@ -146,6 +146,12 @@ func options(c *config.Config, log *slog.Logger) server.Options {
 		Version: version,
 		Logger:  log,
 	}
+	for i := range c.Special {
+		l := &c.Special[i]
+		o.Special = append(o.Special, broker.Special{For: l.Fits, Limits: broker.Limits{
+			Messages: int64(l.Messages), Bytes: int64(l.Bytes), Overflow: overflows[l.Overflow],
+		}})
+	}
 	// In the server's options a zero is the default; here it is meant.
 	if o.DiskBudget == (server.Budget{}) {
 		o.DiskBudget.Bytes = math.MaxInt64

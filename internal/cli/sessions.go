@@ -204,6 +204,16 @@ func printSession(w io.Writer, x *admin.Session, now time.Time) error {
 		line("", "dropped %s: %s", n(d.Count), d.Text)
 	}
 	line("in flight", "%s", n(uint64(x.Inflight)))
+	if l := x.Limit; l != nil {
+		var parts []string
+		if l.Messages > 0 {
+			parts = append(parts, n(uint64(l.Messages))+" messages")
+		}
+		if l.Bytes > 0 {
+			parts = append(parts, fmt.Sprintf("%s, of which %s are taken", bytesText(l.Bytes), bytesText(int64(l.Taken))))
+		}
+		line("limit", "%s; then %s", strings.Join(parts, " and "), l.Overflow)
+	}
 	for _, sub := range x.Subscriptions {
 		text := fmt.Sprintf("%s  QoS %d", plain(sub.Filter), sub.QoS)
 		if sub.NoLocal {

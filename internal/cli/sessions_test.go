@@ -3,12 +3,16 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-mqtt/holdfast/internal/admin"
 	"github.com/holdfast-mqtt/holdfast/internal/client"
+	"github.com/holdfast-mqtt/holdfast/internal/config"
 	"github.com/holdfast-mqtt/holdfast/internal/packet"
 	"github.com/holdfast-mqtt/holdfast/internal/server"
 )
@@ -133,5 +137,35 @@ func TestRough(t *testing.T) {
 		if got := rough(d); got != want {
 			t.Errorf("%v is %s, want %s", d, got, want)
 		}
+	}
+}
+
+// A [[limit]] of the configuration is that of the sessions it names, and is shown with them.
+func TestLimitOfASession(t *testing.T) {
+	data := t.TempDir()
+	file := filepath.Join(t.TempDir(), "holdfast.toml")
+	if err := os.WriteFile(file, []byte("[[limit]]\nclients = \"sensor-*\"\nmessages = 2\nbytes = \"1KiB\"\noverflow = \"drop-oldest\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := config.Load(file, nil, []config.Override{{Key: "listen", Value: "127.0.0.1:0"}, {Key: "data", Value: data}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.Start(t.Context(), options(loaded, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Shutdown(context.Background()); s.Wait() })
+	for _, id := range []string{"sensor-1", "other"} {
+		try(t, "sessions", "declare", "--data", data, id, "-t", "t").want(t, ExitOK, "declared")
+	}
+	addr := s.Addrs()[0].String()
+	try(t, "pub", "--broker", addr, "-t", "t", "-q", "1", "--count", "5", "--quiet").want(t, ExitOK)
+	try(t, "sessions", "show", "--data", data, "sensor-1").want(t, ExitOK,
+		"account       accepted 5 = delivered 0 + waiting 2 + dropped 3", "dropped 3: queue limit", "limit         2 messages and 1.0 KiB, of which ", "are taken; then drop-oldest")
+	other := try(t, "sessions", "show", "--data", data, "other")
+	other.want(t, ExitOK, "waiting 5 + dropped 0")
+	if strings.Contains(other.out, "limit") {
+		t.Errorf("one without a limit is shown as\n%s", other.out)
 	}
 }

@@ -20,6 +20,7 @@ type Config struct {
 	Limits         Limits
 	Journal        Journal
 	Log            Log
+	Special        []Limit  // limits of some sessions
 	Bridges        []Bridge // to other brokers
 
 	// Warnings are things that are no errors and yet probably not meant.

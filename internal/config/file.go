@@ -62,7 +62,7 @@ func (c *Config) applyTOML(name string, data []byte) Errors {
 	}
 	known := tables()
 	unknown := "" // the unknown table that we are in: one error is enough for it
-	for _, e := range c.applyBridges(name, document, entries(data), fail) {
+	for _, e := range c.applyLimits(name, document, c.applyBridges(name, document, entries(data), fail), fail) {
 		path := strings.Join(e.path, ".")
 		if unknown != "" && strings.HasPrefix(path, unknown+".") {
 			continue
@@ -87,11 +87,11 @@ func (c *Config) applyTOML(name string, data []byte) Errors {
 			fail(e, "is a table; its keys (%s) go under a line [%s]", strings.Join(namesOf(path), ", "), path)
 		case e.table:
 			unknown = path
-			headers := make([]string, len(known), len(known)+1)
+			headers := make([]string, len(known), len(known)+2)
 			for i, table := range known {
 				headers[i] = "[" + table + "]"
 			}
-			headers = append(headers, "[["+bridgeBlock+"]]")
+			headers = append(headers, "[["+limitBlock+"]]", "[["+bridgeBlock+"]]")
 			if near := nearest("["+path+"]", headers); near != "" {
 				fail(e, "unknown table; did you mean %s?", near)
 			} else {

@@ -34,6 +34,9 @@ func Load(file string, environment []string, overrides []Override) (*Config, err
 			if strings.HasPrefix(o.Key, bridgeBlock) {
 				problem = "bridges are in a configuration file: write [[bridge]] there"
 			}
+			if strings.HasPrefix(o.Key, limitBlock+".") {
+				problem = "limits of some sessions are in a configuration file: write [[limit]] there; those of all are limits.messages, limits.bytes and limits.overflow"
+			}
 			wrong = append(wrong, &Error{Where: o.From, Key: o.Key, Problem: problem})
 			continue
 		}

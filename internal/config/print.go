@@ -35,6 +35,7 @@ func (c *Config) Print(w io.Writer) error {
 		}
 		fmt.Fprintf(b, "%s = %s\n", name, value)
 	}
+	c.printLimits(b)
 	c.printBridges(b)
 	return b.Flush()
 }

@@ -125,6 +125,7 @@ func (c *Config) validate(before Errors) Errors {
 	if s := c.Journal.SegmentSize; s < MiB || s > 4*GiB {
 		fail("journal.segment_size", "%v is out of range; write 1MiB to 4GiB", s)
 	}
+	wrong = append(wrong, c.settleLimits()...)
 	wrong = append(wrong, c.validateBridges()...)
 	if c.Store == StoreMemory {
 		for _, path := range []string{"data", "sync", "journal.segment_size"} {

@@ -110,6 +110,9 @@ func (c *control) describe(s *broker.SessionInfo, now broker.Time) admin.Session
 			x.Dropped = append(x.Dropped, admin.Drop{Reason: dropWords[r], Text: r.String(), Count: n})
 		}
 	}
+	if l := s.Limits; l.Messages > 0 || l.Bytes > 0 {
+		x.Limit = &admin.Limit{Messages: l.Messages, Bytes: l.Bytes, Taken: s.Bytes, Overflow: l.Overflow.String()}
+	}
 	if s.Group {
 		return x
 	}

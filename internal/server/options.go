@@ -47,7 +47,8 @@ type Options struct {
 	MaxSessions      int    // that outlive their connection (no limit)
 	QueueQoS0        bool   // keep QoS 0 messages for absent sessions
 	Limits           broker.Limits
-	VolatileMemory   int64 // bytes for messages on their way to sessions that are not kept (128 MiB)
+	Special          []broker.Special // limits of some sessions
+	VolatileMemory   int64            // bytes for messages on their way to sessions that are not kept (128 MiB)
 
 	MaxConnections    int           // more are refused (no limit)
 	MaxPacketSize     int           // bytes, up to 268,435,460 (16 MiB)
@@ -129,6 +130,7 @@ func (o *Options) core() broker.Config {
 		AnyUser:          o.Auth.AnyUser,
 		RefuseGrace:      broker.Time(o.RefuseGrace.Milliseconds()),
 		Limits:           o.Limits,
+		Special:          o.Special,
 		VolatileMemory:   o.VolatileMemory,
 		NewClientID:      newClientID,
 	}

@@ -39,7 +39,7 @@
 //     messages in flight; another session expiry in DISCONNECT, errors in PUBACK and PUBREC
 //   - users: each client is one, and others say its identifier
 //   - an operator: empties queues, removes sessions, and declares some before their clients come
-//   - limits: reject, drop-oldest, drop-newest, in messages and bytes; QoS 0 queued; what
+//   - limits: reject, drop-oldest, drop-newest, in messages and bytes, and others for some; QoS 0 queued; what
 //     a clean session may keep in memory
 //
 // # What is demanded

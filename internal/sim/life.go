@@ -89,7 +89,7 @@ func (l *life) config() broker.Config {
 	s := &l.n.w.swarm
 	n := 0
 	return broker.Config{
-		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits, VolatileMemory: s.volatileMemory,
+		SessionExpiry: s.sessionExpiry, MaxInflight: s.maxInflight, QueueQoS0: s.queueQoS0, Limits: s.limits, Special: s.specials(), VolatileMemory: s.volatileMemory,
 		NewClientID: func() string { n++; return fmt.Sprintf("assigned-%d-%d", l.no, n) },
 		Chunk: func(sid, first uint64) ([]byte, error) {
 			if l.up && l.n.w.oneIn(s.readErrors) && !l.n.copying {
@@ -113,8 +113,7 @@ func (l *life) balance(when string) {
 // group is the group's to count.
 func (l *life) limits() {
 	w := l.n.w
-	most := w.swarm.limits
-	if most == (broker.Limits{}) || w.report.Gaps > 0 {
+	if w.swarm.limits == (broker.Limits{}) || w.report.Gaps > 0 {
 		return // after a gap more may be in doubt than there was
 	}
 	for _, c := range w.clients {
@@ -124,6 +123,10 @@ func (l *life) limits() {
 		info, ok := l.core.Session(c.id)
 		if !ok || !info.Durable {
 			continue
+		}
+		most := w.swarm.limitsOf(c.id)
+		if info.Limits != most {
+			w.fail("%s has limits %+v, which should be %+v", c.id, info.Limits, most)
 		}
 		if most.Messages > 0 && int64(info.Waiting) > most.Messages || most.Bytes > 0 && int64(info.Bytes) > most.Bytes {
 			w.fail("%d messages of %d bytes wait for %s, whose limits are %+v", info.Waiting, info.Bytes, c.id, most)

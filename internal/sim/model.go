@@ -525,7 +525,8 @@ func (m *model) ledger(who string, n *broker.Counts, c *client) (sum uint64) {
 		}
 	}
 	allow(broker.DropMessageExpired, s.expiries)
-	allow(broker.DropQueueLimit, s.limits.Messages > 0 || s.limits.Bytes > 0)
+	limits := s.limitsOf(who)
+	allow(broker.DropQueueLimit, limits.Messages > 0 || limits.Bytes > 0)
 	allow(broker.DropTooLarge, s.smallMax)
 	allow(broker.DropPurged, s.operator)
 	allow(broker.DropDamaged, m.w.report.Unreadable > 0)
@@ -577,7 +578,7 @@ func (m *model) settleGroup(name string) {
 			excused += uint64(c.unreadable)
 		}
 	}
-	if w.swarm.limits.Overflow == broker.OverflowDropOldest && slices.ContainsFunc(m.epochs, func(e *epoch) bool { return e.ended != 0 && e.in(name) }) {
+	if (w.swarm.limits.Overflow == broker.OverflowDropOldest || w.swarm.special) && slices.ContainsFunc(m.epochs, func(e *epoch) bool { return e.ended != 0 && e.in(name) }) {
 		excused += w.node.life.core.Totals().Ledger[broker.DropQueueLimit]
 	}
 	if m.operated(name) {

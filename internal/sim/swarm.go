@@ -50,6 +50,7 @@ type swarm struct {
 	maxInflight     int
 	queueQoS0       bool
 	limits          broker.Limits
+	special         bool  // some sessions have other limits
 	volatileMemory  int64 // 0: the default, which nobody uses up here
 	diskFull        int   // every, of the clients' acts
 	congestedAt     int
@@ -186,6 +187,7 @@ func drawSwarm(w *world) swarm {
 	s.eager = w.seed%16 >= 5 && w.seed%16 <= 7
 	s.users = w.seed%16 == 8
 	s.operator = w.seed%16 == 9
+	s.special = w.seed%16 == 10
 	if s.power+s.diskErrors == 0 && s.flips == 0 {
 		// What tells of a file is not synced; a flip may take it, and what was not
 		// synced goes with the power and with a disk that fails.
@@ -202,6 +204,34 @@ func drawSwarm(w *world) swarm {
 		}
 	}
 	return s
+}
+
+// limitsOf are the limits of a session or group.
+func (s *swarm) limitsOf(id string) broker.Limits {
+	if s.special {
+		for _, x := range s.specials() {
+			if x.For(id, "") {
+				return x.Limits
+			}
+		}
+	}
+	return s.limits
+}
+
+// specials are limits of some: a third has none, and a third others than the rest.
+func (s *swarm) specials() []broker.Special {
+	if !s.special || s.limits == (broker.Limits{}) {
+		return nil
+	}
+	third := func(n byte) func(string, string) bool {
+		return func(id, _ string) bool { return id[len(id)-1]%3 == n }
+	}
+	other := s.limits
+	other.Overflow = (other.Overflow + 1) % 3
+	if other.Messages = (other.Messages + 1) / 2; other.Messages == 0 {
+		other.Messages = 3
+	}
+	return []broker.Special{{For: third(0)}, {For: third(1), Limits: other}}
 }
 
 // heal ends all faults.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdfast-mqtt/holdfast/internal/admin"
 	"github.com/holdfast-mqtt/holdfast/internal/bridge"
 	"github.com/holdfast-mqtt/holdfast/internal/broker"
@@ -183,7 +184,7 @@ func openSpool(dir, id string) (string, error) {
 	if b, err = json.Marshal(mark); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := folder.Make(vfs.Default, dir); err != nil {
 		return "", err
 	}
 	if err := writeSynced(path, append(b, '\n')); errors.Is(err, fs.ErrExist) {
@@ -210,11 +211,7 @@ func writeSynced(path string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return folder.Sync(vfs.Default, filepath.Dir(path))
 }
 
 // startSpool starts the broker of a spool.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // committer is the state of Commit, Sync and Close.
@@ -227,7 +228,7 @@ func (j *Journal) rotate(b *batch) error {
 	if err := f.Sync(); err != nil {
 		return j.fail("sync", c.path, err)
 	}
-	if err := j.patiently(func() error { return syncDir(j.opt.FS, j.opt.Dir) }); err != nil {
+	if err := j.patiently(func() error { return folder.Sync(j.opt.FS, j.opt.Dir) }); err != nil {
 		return j.fail("sync", j.opt.Dir, err)
 	}
 	if err := j.tellNext(b.ext); err != nil {

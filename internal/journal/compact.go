@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // CompactedSize returns how many bytes a file would have that holds only the
@@ -255,7 +256,7 @@ func (j *Journal) replace(old []*segment, s *segment, unfinished string) error {
 		j.segments.swapBack(s, was)
 		return err
 	}
-	if err := syncDir(j.opt.FS, j.opt.Dir); err != nil {
+	if err := folder.Sync(j.opt.FS, j.opt.Dir); err != nil {
 		// Old files and new one say the same of what anybody needs. Which of them
 		// a power cut leaves is not known, so none may go now.
 		j.opt.Logger.Error("journal: a compacted segment may lose its name", "path", s.path, "err", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // Cut removes the segments that begin at position from or after it: what was
@@ -38,7 +39,7 @@ func Cut(fs vfs.FS, dir string, from Position) error {
 		if err := fs.Remove(f.path); err != nil {
 			return fmt.Errorf("journal: remove %s: %w", f.path, err)
 		}
-		if err := syncDir(fs, dir); err != nil {
+		if err := folder.Sync(fs, dir); err != nil {
 			return fmt.Errorf("journal: sync %s: %w", dir, err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // Replay gets each recovered frame, in order of positions. frame is only valid
@@ -51,8 +53,8 @@ func Open(o Options, from Position, replay Replay) (*Journal, Recovery, error) {
 	began := time.Now()
 	o = o.withDefaults()
 	if !o.ReadOnly {
-		if err := mkdirDurable(o.FS, o.Dir); err != nil {
-			return nil, rec, err
+		if err := folder.Make(o.FS, o.Dir); err != nil {
+			return nil, rec, fmt.Errorf("journal: create directory %s: %w", o.Dir, err)
 		}
 	}
 	found, err := listSegments(o.FS, o.Dir, func(path string) {
@@ -210,7 +212,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 		if err := o.FS.Remove(unborn.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("journal: remove unfinished %s: %w", unborn.path, err)
 		}
-		if err := syncDir(o.FS, o.Dir); err != nil {
+		if err := folder.Sync(o.FS, o.Dir); err != nil {
 			return fmt.Errorf("journal: sync %s: %w", o.Dir, err)
 		}
 	}
@@ -240,7 +242,7 @@ func settle(o Options, w *walk, unborn *segmentFile) error {
 			err = file.Sync()
 		}
 		if err == nil && again == 0 {
-			err = syncDir(o.FS, o.Dir) // nor the file's name
+			err = folder.Sync(o.FS, o.Dir) // nor the file's name
 		}
 	}
 	if err == nil {
@@ -282,7 +284,7 @@ func clearAway(o Options, leftovers []leftover) error {
 	if len(leftovers) == 0 {
 		return nil
 	}
-	if err := syncDir(o.FS, o.Dir); err != nil {
+	if err := folder.Sync(o.FS, o.Dir); err != nil {
 		return fmt.Errorf("journal: sync %s: %w", o.Dir, err)
 	}
 	for _, l := range leftovers {

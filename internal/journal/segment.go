@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdfast-mqtt/holdfast/internal/folder"
 )
 
 // WriteCategory is the category under which segments are written, for the
@@ -217,7 +218,7 @@ func (j *Journal) Remove(first, last Extent) error {
 		j.segments.insert(s)
 		return fmt.Errorf("journal: remove %s: %w", s.path, err)
 	}
-	if err := syncDir(j.opt.FS, j.opt.Dir); err != nil {
+	if err := folder.Sync(j.opt.FS, j.opt.Dir); err != nil {
 		return fmt.Errorf("journal: sync %s after removing %s: %w", j.opt.Dir, s.path, err)
 	}
 	return nil

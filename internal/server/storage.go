@@ -44,7 +44,7 @@ func open(o *Options) (*storage, *broker.Core, error) {
 	fs := o.FS
 	if fs == nil {
 		fs = vfs.Default
-		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
+		if err := folder.Make(fs, o.DataDir); err != nil {
 			return nil, nil, fmt.Errorf("data folder %s: %w; choose another with --data, or create it", o.DataDir, err)
 		}
 		if _, err := os.Stat(filepath.Join(o.DataDir, folder.Manifest)); err == nil {

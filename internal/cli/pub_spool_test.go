@@ -86,27 +86,31 @@ func (h *harbour) wants(want ...string) {
 	}
 }
 
-// spool runs pub with a spool. It is interrupted when it has said until; "": it ends by itself.
+// spool runs pub with a spool. It is interrupted when it has said each line of until; "": it ends by
+// itself.
 func (h *harbour) spool(dir, in, until string, args ...string) result {
 	h.t.Helper()
 	ctx, interrupt := context.WithCancel(h.t.Context())
 	defer interrupt()
 	var out bytes.Buffer
-	err := &listener{until: until, heard: interrupt}
+	err := &listener{heard: interrupt}
+	if until != "" {
+		err.until = strings.Split(until, "\n")
+	}
 	code := Run(ctx, append([]string{"pub", "--broker", "unix:" + h.socket, "--spool", dir}, args...), Streams{In: strings.NewReader(in), Out: &out, Err: err})
 	return result{code, out.String(), err.String()}
 }
 
-// listener calls heard when a text has been written to it.
+// listener calls heard when all of these texts have been written to it.
 type listener struct {
 	locked
-	until string
+	until []string
 	heard func()
 }
 
 func (l *listener) Write(b []byte) (int, error) {
 	n, err := l.locked.Write(b)
-	if l.until != "" && strings.Contains(l.String(), l.until) {
+	if len(l.until) > 0 && !slices.ContainsFunc(l.until, func(text string) bool { return !strings.Contains(l.String(), text) }) {
 		l.heard()
 	}
 	return n, err
@@ -119,7 +123,7 @@ func TestSpool(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			h, dir := newHarbour(t), filepath.Join(t.TempDir(), "new", "spool")
 			args := func(more ...string) []string { return append(more, "-V", version) }
-			h.spool(dir, "one\ntwo\nthree", "message 3: stored", args("-d", "-t", "a", "-q", "2", "-l")...).want(t, ExitOK,
+			h.spool(dir, "one\ntwo\nthree", "message 3: stored\nit is tried again", args("-d", "-t", "a", "-q", "2", "-l")...).want(t, ExitOK,
 				"connect: no such file or directory; messages wait in "+dir, "interrupted: 3 messages wait in "+dir)
 			h.spool(dir, "", "message 1: stored", args("-d", "-t", "b", "-q", "1", "-m", "four")...).want(t, ExitOK,
 				"3 messages wait in "+dir+" from before", "4 messages wait in "+dir+"; the next run")
